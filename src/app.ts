@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { Config } from './config.ts'
+import type { Clock } from './core/clock.ts'
+import { type Core, createCore } from './core/core.ts'
+import type { Random } from './core/random.ts'
+import type { Secret } from './core/secret.ts'
+import type { Store } from './core/store.ts'
+import { accessJwts } from './http/access-jwt.ts'
+import { registerApi } from './http/api/api.ts'
+import { registerDocs } from './http/docs.ts'
+import { createHealth, type Health, registerHealth } from './http/health.ts'
+import { createMetrics, measureRequests } from './http/metrics.ts'
+import { createServer } from './http/server.ts'
+import { openStore } from './store/database.ts'
+import { VERSION } from './version.ts'
+
+export interface App {
+  server: FastifyInstance
+  core: Core
+  health: Health
+  /** Stops answering, writes what is collected, closes the store. */
+  close(): Promise<void>
+}
+
+export interface Parts {
+  masterKey: Secret
+  log: FastifyBaseLogger
+  clock?: Clock
+  random?: Random
+}
+
+const systemClock: Clock = { now: () => Date.now() }
+
+/** Opens the domain over its store: what the server and the offline commands share. */
+export async function openCore(
+  config: Config,
+  { masterKey, clock = systemClock, random = randomBytes }: Omit<Parts, 'log'>,
+): Promise<{ core: Core; store: Store }> {
+  const store = await openStore(config.databaseFile, clock)
+  try {
+    const { maxCachedTokens } = config
+    const core = await createCore({ store, clock, random, masterKey, maxCachedTokens })
+    return { core, store }
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+/** The wiring: one screen that main and every test use. */
+export async function buildApp(config: Config, parts: Parts): Promise<App> {
+  const { core, store } = await openCore(config, parts)
+  const server = await createServer(config, parts.log)
+  const health = createHealth(core)
+  const metrics = createMetrics(core.verifier)
+  const jwts = accessJwts({ keyring: core.keyring, clock: core.clock })
+  const shared = { core, jwts, config, metrics, health }
+
+  measureRequests(server, metrics)
+  registerHealth(server, health)
+  await registerDocs(server, { publicUrl: config.publicUrl, version: VERSION })
+  await server.register(async (scope) => registerApi(scope, shared), { prefix: '/api/v1' })
+
+  return {
+    server,
+    core,
+    health,
+    async close() {
+      health.draining = true
+      await server.close()
+      await core.flushUsage()
+      await store.close()
+    },
+  }
+}

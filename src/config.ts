@@ -1,0 +1,393 @@
+import { Secret } from './core/secret.ts'
+
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+type LogLevel = (typeof LOG_LEVELS)[number]
+
+export interface Config {
+  host: string
+  port: number
+  dataDir: string
+  /** SQLite file; derived from MINTMARK_DATABASE_URL or the data directory. */
+  databaseFile: string
+  /** Where clients reach the server: scheme, host, port, no trailing slash. */
+  publicUrl: string
+  /** Absent: the key file in the data directory, made at the first start. */
+  masterKey: Secret | undefined
+  bootstrap: { username: string; password: Secret | undefined; token: Secret | undefined }
+  logLevel: LogLevel
+  /** PEM texts. */
+  tls: { cert: string; key: string } | undefined
+  /** Peers whose X-Forwarded-For is believed: addresses or CIDR ranges. */
+  trustedProxies: string[]
+  /** Requests per minute and address to login and other unauthenticated doors. */
+  loginRateLimit: number
+  /** Whether the XMS wire takes its credential from `?token=`. */
+  xmsQueryToken: boolean
+  /** Absent: sign-in through an upstream provider is off. */
+  upstream: UpstreamConfig | undefined
+  /** Bound of the verdict cache. */
+  maxCachedTokens: number
+  /** How long a shutdown waits for requests under way. */
+  drainSeconds: number
+}
+
+/** The OpenID provider behind S7's browser sign-in. */
+export interface UpstreamConfig {
+  issuer: string
+  clientId: string
+  clientSecret: Secret | undefined
+  /** The one claim that names the user. */
+  usernameClaim: string
+  /** Where the browser may be sent after signing in: exact URLs, or prefixes that end in `/`. */
+  returnUrls: string[]
+  /** Redirect URIs that S7's `POST /login` may name, besides our own callbacks. */
+  redirectUris: string[]
+}
+
+type Parsed = Record<string, unknown>
+
+interface Setting {
+  name: string
+  summary: string
+  /** As `mintmark config` shows it. */
+  fallback?: string
+  secret?: boolean
+  /** Returns the value or throws an Error whose message is a sentence. */
+  parse: (text: string) => unknown
+}
+
+const asIs = (text: string) => text
+const wholeNumber = (least: number, most: number) => (text: string) => {
+  const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+  if (!(number >= least && number <= most)) {
+    throw new Error(`must be a whole number from ${least} to ${most}.`)
+  }
+  return number
+}
+const yesOrNo = (text: string) => {
+  if (text === 'true' || text === 'false') return text === 'true'
+  throw new Error('must be "true" or "false".')
+}
+const words = (text: string) =>
+  text
+    .split(',')
+    .map((word) => word.trim())
+    .filter((word) => word !== '')
+const oneOf = (values: readonly string[]) => (text: string) => {
+  if (values.includes(text)) return text
+  throw new Error(`must be one of ${values.join(', ')}.`)
+}
+const secretOf = (least: number) => (text: string) => {
+  if (text.length >= least) return new Secret(text)
+  throw new Error(`needs at least ${least} characters.`)
+}
+const httpUrl = (text: string) => {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const isHttp = url?.protocol === 'http:' || url?.protocol === 'https:'
+  if (url === undefined || !isHttp || url.search !== '' || url.hash !== '') {
+    throw new Error('must be an http or https URL without query or fragment.')
+  }
+  return text.replace(/\/+$/, '')
+}
+
+/** Every setting there is; `mintmark config` and docs/reference/config.md are printed from it. */
+const SETTINGS = {
+  host: {
+    name: 'MINTMARK_HOST',
+    summary: 'Address to listen on.',
+    fallback: '127.0.0.1',
+    parse: asIs,
+  },
+  port: {
+    name: 'MINTMARK_PORT',
+    summary: 'Port to listen on; 0 takes a free one.',
+    fallback: '8080',
+    parse: wholeNumber(0, 65_535),
+  },
+  dataDir: {
+    name: 'MINTMARK_DATA_DIR',
+    summary: 'Directory of the database and the key file.',
+    fallback: './data',
+    parse: asIs,
+  },
+  databaseUrl: {
+    name: 'MINTMARK_DATABASE_URL',
+    summary: 'Database, as sqlite:PATH. Absent: mintmark.db in the data directory.',
+    parse: (text: string) => {
+      const file = /^sqlite:(?:\/\/)?(.+)$/.exec(text)?.[1]
+      if (file === undefined) {
+        throw new Error(
+          'must look like sqlite:/var/lib/mintmark/mintmark.db; no other database is supported yet.',
+        )
+      }
+      return file
+    },
+  },
+  publicUrl: {
+    name: 'MINTMARK_PUBLIC_URL',
+    summary:
+      'Where clients reach the server. Absent: built from host and port. Set it behind a proxy.',
+    parse: httpUrl,
+  },
+  masterKey: {
+    name: 'MINTMARK_MASTER_KEY',
+    summary:
+      'Opens the keys in the database; at least 32 characters, best from `openssl rand -base64 32`. Absent: the file master.key in the data directory, made at the first start.',
+    secret: true,
+    parse: secretOf(32),
+  },
+  bootstrapUsername: {
+    name: 'MINTMARK_BOOTSTRAP_USERNAME',
+    summary: 'Name of the admin made at the first start.',
+    fallback: 'admin',
+    parse: asIs,
+  },
+  bootstrapPassword: {
+    name: 'MINTMARK_BOOTSTRAP_PASSWORD',
+    summary:
+      'Password of that admin, at least 15 characters. Absent: a random one-time password, printed once.',
+    secret: true,
+    parse: secretOf(15),
+  },
+  bootstrapToken: {
+    name: 'MINTMARK_BOOTSTRAP_TOKEN',
+    summary:
+      'Secret of a FULL_ACCESS api token of that admin, for automation; 32 to 256 characters.',
+    secret: true,
+    parse: secretOf(32),
+  },
+  logLevel: {
+    name: 'MINTMARK_LOG_LEVEL',
+    summary: `How much is logged: ${LOG_LEVELS.join(', ')}.`,
+    fallback: 'info',
+    parse: oneOf(LOG_LEVELS),
+  },
+  tlsCert: {
+    name: 'MINTMARK_TLS_CERT',
+    summary: 'Certificate chain in PEM; most easily as MINTMARK_TLS_CERT_FILE.',
+    parse: asIs,
+  },
+  tlsKey: {
+    name: 'MINTMARK_TLS_KEY',
+    summary: 'Private key in PEM; most easily as MINTMARK_TLS_KEY_FILE.',
+    secret: true,
+    parse: secretOf(1),
+  },
+  trustedProxies: {
+    name: 'MINTMARK_TRUSTED_PROXIES',
+    summary:
+      'Addresses or CIDR ranges, comma-separated, of proxies whose X-Forwarded-For is believed.',
+    fallback: '',
+    parse: words,
+  },
+  loginRateLimit: {
+    name: 'MINTMARK_LOGIN_RATE_LIMIT',
+    summary: 'Logins and other unauthenticated calls per minute and client address.',
+    fallback: '60',
+    parse: wholeNumber(1, 1_000_000),
+  },
+  xmsQueryToken: {
+    name: 'MINTMARK_XMS_QUERY_TOKEN',
+    summary:
+      'Whether XMS calls may carry the token in ?token=, as the official Go client always does.',
+    fallback: 'true',
+    parse: yesOrNo,
+  },
+  upstreamIssuer: {
+    name: 'MINTMARK_UPSTREAM_ISSUER',
+    summary: 'Issuer URL of the OpenID provider behind S7 sign-in. Absent: that sign-in is off.',
+    parse: httpUrl,
+  },
+  upstreamClientId: {
+    name: 'MINTMARK_UPSTREAM_CLIENT_ID',
+    summary: 'Client id at that provider. Needed with the issuer.',
+    parse: asIs,
+  },
+  upstreamClientSecret: {
+    name: 'MINTMARK_UPSTREAM_CLIENT_SECRET',
+    summary: 'Client secret at that provider. Absent: a public client.',
+    secret: true,
+    parse: secretOf(1),
+  },
+  upstreamUsernameClaim: {
+    name: 'MINTMARK_UPSTREAM_USERNAME_CLAIM',
+    summary: 'Claim that names the user. An email must be verified.',
+    fallback: 'email',
+    parse: asIs,
+  },
+  upstreamReturnUrls: {
+    name: 'MINTMARK_UPSTREAM_RETURN_URLS',
+    summary:
+      'Where a browser may be sent after sign-in, comma-separated: exact URLs, or prefixes that end in /.',
+    fallback: '',
+    parse: words,
+  },
+  upstreamRedirectUris: {
+    name: 'MINTMARK_UPSTREAM_REDIRECT_URIS',
+    summary: 'Redirect URIs of other applications that S7 POST /login may name, comma-separated.',
+    fallback: '',
+    parse: words,
+  },
+  maxCachedTokens: {
+    name: 'MINTMARK_MAX_CACHED_TOKENS',
+    summary: 'How many tokens the verdict cache keeps.',
+    fallback: '100000',
+    parse: wholeNumber(100, 10_000_000),
+  },
+  drainSeconds: {
+    name: 'MINTMARK_DRAIN_SECONDS',
+    summary: 'How long a shutdown waits for requests under way.',
+    fallback: '10',
+    parse: wholeNumber(0, 600),
+  },
+} satisfies Record<string, Setting>
+
+type Key = keyof typeof SETTINGS
+
+export interface SettingHelp {
+  name: string
+  summary: string
+  fallback: string | undefined
+  secret: boolean
+}
+
+/** All settings in order, for `mintmark config` and the reference page. */
+export function describeSettings(): SettingHelp[] {
+  return Object.values(SETTINGS).map((setting: Setting) => ({
+    name: setting.name,
+    summary: setting.summary,
+    fallback: setting.fallback,
+    secret: setting.secret ?? false,
+  }))
+}
+
+/** All problems of a configuration at once, as sentences. */
+export class ConfigError extends Error {
+  readonly problems: string[]
+  constructor(problems: string[]) {
+    super(problems.join('\n'))
+    this.name = 'ConfigError'
+    this.problems = problems
+  }
+}
+
+export interface Environment {
+  env: Record<string, string | undefined>
+  readFile: (path: string) => string
+}
+
+/**
+ * Environment → Config. Each setting also as `NAME_FILE`. Throws `ConfigError` with every problem.
+ */
+export function readConfig({ env, readFile }: Environment): Config {
+  const problems: string[] = []
+  const values: Parsed = {}
+  for (const [key, setting] of Object.entries(SETTINGS) as [Key, Setting][]) {
+    const text = textOf(setting, { env, readFile }, problems)
+    if (text === undefined) continue
+    try {
+      values[key] = setting.parse(text)
+    } catch (error) {
+      problems.push(`${setting.name} ${(error as Error).message}`)
+    }
+  }
+  problems.push(...unknownNames(env), ...crossChecks(values))
+  if (problems.length > 0) throw new ConfigError(problems)
+  return assemble(values)
+}
+
+function textOf(
+  setting: Setting,
+  { env, readFile }: Environment,
+  problems: string[],
+): string | undefined {
+  const { name } = setting
+  const direct = env[name]
+  const path = env[`${name}_FILE`]
+  if (direct !== undefined && path !== undefined) {
+    problems.push(`${name} and ${name}_FILE are both set. Set one of them.`)
+    return undefined
+  }
+  if (path !== undefined) {
+    try {
+      return readFile(path).replace(/\r?\n$/, '')
+    } catch (error) {
+      problems.push(`${name}_FILE cannot be read: ${(error as Error).message}.`)
+      return undefined
+    }
+  }
+  return direct === undefined || direct === '' ? setting.fallback : direct
+}
+
+/** A misspelt setting would otherwise be ignored in silence. */
+function unknownNames(env: Environment['env']): string[] {
+  const known = new Set(Object.values(SETTINGS).map(({ name }) => name))
+  // Read by the CLI, not by the server.
+  for (const name of ['MINTMARK_URL', 'MINTMARK_TOKEN']) known.add(name)
+  return Object.keys(env)
+    .filter((name) => name.startsWith('MINTMARK_') && !name.startsWith('MINTMARK_TEST_'))
+    .filter((name) => !known.has(name) && !known.has(name.replace(/_FILE$/, '')))
+    .map((name) => `${name} is not a setting. \`mintmark config\` lists them all.`)
+}
+
+function crossChecks(values: Parsed): string[] {
+  const problems: string[] = []
+  if ((values['tlsCert'] === undefined) !== (values['tlsKey'] === undefined)) {
+    problems.push('MINTMARK_TLS_CERT and MINTMARK_TLS_KEY go together. Set both or neither.')
+  }
+  if ((values['upstreamIssuer'] === undefined) !== (values['upstreamClientId'] === undefined)) {
+    problems.push(
+      'MINTMARK_UPSTREAM_ISSUER and MINTMARK_UPSTREAM_CLIENT_ID go together. Set both or neither.',
+    )
+  }
+  return problems
+}
+
+/** `values` were parsed by SETTINGS, which fixes each one's type. */
+function assemble(values: Parsed): Config {
+  const get = <T>(key: Key) => values[key] as T
+  const tlsKey = get<Secret | undefined>('tlsKey')
+  const tlsCert = get<string | undefined>('tlsCert')
+  const host = get<string>('host')
+  const port = get<number>('port')
+  const dataDir = get<string>('dataDir')
+  const scheme = tlsCert === undefined ? 'http' : 'https'
+  const named = host === '0.0.0.0' || host === '::' ? 'localhost' : host
+  const issuer = get<string | undefined>('upstreamIssuer')
+  return {
+    host,
+    port,
+    dataDir,
+    databaseFile: get<string | undefined>('databaseUrl') ?? `${dataDir}/mintmark.db`,
+    publicUrl:
+      get<string | undefined>('publicUrl') ??
+      `${scheme}://${named.includes(':') ? `[${named}]` : named}:${port}`,
+    masterKey: get<Secret | undefined>('masterKey'),
+    bootstrap: {
+      username: get<string>('bootstrapUsername'),
+      password: get<Secret | undefined>('bootstrapPassword'),
+      token: get<Secret | undefined>('bootstrapToken'),
+    },
+    logLevel: get<LogLevel>('logLevel'),
+    tls:
+      tlsCert === undefined || tlsKey === undefined
+        ? undefined
+        : { cert: tlsCert, key: tlsKey.reveal() },
+    trustedProxies: get<string[]>('trustedProxies'),
+    loginRateLimit: get<number>('loginRateLimit'),
+    xmsQueryToken: get<boolean>('xmsQueryToken'),
+    upstream:
+      issuer === undefined
+        ? undefined
+        : {
+            issuer,
+            clientId: get<string>('upstreamClientId'),
+            clientSecret: get<Secret | undefined>('upstreamClientSecret'),
+            usernameClaim: get<string>('upstreamUsernameClaim'),
+            returnUrls: get<string[]>('upstreamReturnUrls'),
+            redirectUris: get<string[]>('upstreamRedirectUris'),
+          },
+    maxCachedTokens: get<number>('maxCachedTokens'),
+    drainSeconds: get<number>('drainSeconds'),
+  }
+}

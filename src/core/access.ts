@@ -1,0 +1,126 @@
+import { CoreError, notFound } from './errors.ts'
+import type { Membership } from './groups/group.ts'
+import type { GroupId, UserId } from './id.ts'
+import type { Policy } from './policy/policy.ts'
+import type { Principal } from './rights.ts'
+import type { Token, TokenKind } from './tokens/token.ts'
+import type { User } from './users/user.ts'
+
+/** What each action acts on. */
+interface Subjects {
+  'token.list': { ownerId: UserId | undefined }
+  'token.read': Pick<Token, 'ownerId'>
+  'token.create': { ownerId: UserId; kind: TokenKind }
+  'token.update': Pick<Token, 'ownerId'>
+  'token.rotate': Pick<Token, 'ownerId'>
+  'token.revoke': Pick<Token, 'ownerId'>
+  'verdict.reason': Pick<Token, 'ownerId'> | undefined
+  'user.list': undefined
+  'user.read': { id: UserId }
+  'user.manage': undefined
+  'password.change': { id: UserId }
+  'session.open': undefined
+  'group.list': undefined
+  'group.read': { id: GroupId }
+  'group.manage': undefined
+  'group.describe': { id: GroupId }
+  'membership.set': { groupId: GroupId; user: User; existing: Membership['mode'] | undefined }
+  'membership.remove': { groupId: GroupId; user: User }
+  'role.list': undefined
+  'role.manage': undefined
+  'policy.read': undefined
+  'policy.manage': undefined
+  'audit.read': undefined
+}
+
+export type Action = keyof Subjects
+
+type Rule<A extends Action> = (who: Principal, what: Subjects[A], policy: Policy) => boolean
+
+const isAdmin = (who: Principal) => who.rights.admin
+const mayWrite = (who: Principal) => who.rights.accessLevel === 'FULL_ACCESS'
+const adminWrites = (who: Principal) => isAdmin(who) && mayWrite(who)
+const owns = (who: Principal, { ownerId }: { ownerId: UserId }) => who.user.id === ownerId
+const ownWrites = (who: Principal, what: { ownerId: UserId }, policy: Policy) =>
+  mayWrite(who) && owns(who, what) && policy.usersMayCreateTokens
+const leads = (who: Principal, id: GroupId) => who.rights.groups.get(id)?.mode === 'ADMIN'
+
+/** Every right there is, one line each; all dialects ask here and nowhere else. */
+const rules: { [A in Action]: Rule<A> } = {
+  'token.list': (who, { ownerId }) => isAdmin(who) || ownerId === who.user.id,
+  'token.read': (who, token) => isAdmin(who) || owns(who, token),
+  'token.create': (who, wish, policy) =>
+    adminWrites(who) || (wish.kind === 'api' && ownWrites(who, wish, policy)),
+  'token.update': (who, token, policy) => adminWrites(who) || ownWrites(who, token, policy),
+  'token.rotate': (who, token, policy) => adminWrites(who) || ownWrites(who, token, policy),
+  'token.revoke': (who, token, policy) => adminWrites(who) || ownWrites(who, token, policy),
+  'verdict.reason': (who, token) =>
+    isAdmin(who) || who.rights.roles.has('verifier') || (token !== undefined && owns(who, token)),
+  'user.list': isAdmin,
+  'user.read': (who, user) => isAdmin(who) || who.user.id === user.id,
+  'user.manage': adminWrites,
+  // A password opens every door of its user, so only a login of that user may change it, no token.
+  'password.change': (who, user) =>
+    who.user.id === user.id && mayWrite(who) && who.token.kind === 'session',
+  'session.open': mayWrite,
+  'group.list': isAdmin,
+  'group.read': (who, group) => isAdmin(who) || who.rights.groups.has(group.id),
+  'group.manage': adminWrites,
+  'group.describe': (who, group) => adminWrites(who) || (mayWrite(who) && leads(who, group.id)),
+  // A group's ADMIN ranks its members, but neither brings in outsiders nor touches an instance admin.
+  'membership.set': (who, { groupId, user, existing }) =>
+    adminWrites(who) ||
+    (mayWrite(who) && leads(who, groupId) && existing !== undefined && user.globalRole !== 'ADMIN'),
+  'membership.remove': (who, { groupId, user }) =>
+    adminWrites(who) || (mayWrite(who) && leads(who, groupId) && user.globalRole !== 'ADMIN'),
+  'role.list': () => true,
+  'role.manage': adminWrites,
+  'policy.read': () => true,
+  'policy.manage': adminWrites,
+  'audit.read': isAdmin,
+}
+
+/** Whether `who` may do `action` to `what` under `policy`. */
+export function can<A extends Action>(
+  who: Principal,
+  action: A,
+  { what, policy }: { what: Subjects[A]; policy: Policy },
+): boolean {
+  return rules[action](who, what, policy)
+}
+
+/** Throws `forbidden`, with the way out, unless `who` may do `action`. */
+export function mustBeAllowed<A extends Action>(
+  who: Principal,
+  action: A,
+  { what, policy }: { what: Subjects[A]; policy: Policy },
+): void {
+  if (can(who, action, { what, policy })) return
+  throw new CoreError('forbidden', whyNot(who, action), {
+    detail: { action, actorId: who.user.id },
+  })
+}
+
+function whyNot(who: Principal, action: Action): string {
+  const changes = !/\.(list|read|reason)$/.test(action)
+  if (changes && !mayWrite(who)) {
+    return 'This token is READ_ONLY and cannot change anything. Use a FULL_ACCESS one.'
+  }
+  if (action === 'password.change') {
+    return 'Only a login session of the user may change the password. Log in first.'
+  }
+  if (action.startsWith('token.') && !isAdmin(who)) {
+    return 'You may act on your own tokens only, and only where the policy lets users create tokens. Ask an administrator.'
+  }
+  return 'This needs an administrator.'
+}
+
+/** For objects: what the caller may not read does not exist for the caller (no existence oracle). */
+export function mustBeVisible<A extends 'token.read' | 'user.read' | 'group.read'>(
+  who: Principal,
+  action: A,
+  { what, policy }: { what: Subjects[A]; policy: Policy },
+): void {
+  if (can(who, action, { what, policy })) return
+  throw notFound(action === 'token.read' ? 'token' : action === 'user.read' ? 'user' : 'group')
+}

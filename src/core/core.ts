@@ -1,0 +1,251 @@
+import { mustBeAllowed } from './access.ts'
+import type { AuditRecord } from './audit/event.ts'
+import { auditRecorder, type Recorder } from './audit/record.ts'
+import type { AuditFilter } from './audit/store.ts'
+import { type Bootstrapped, type BootstrapWish, bootstrap, breakGlass } from './bootstrap.ts'
+import type { Caller } from './caller.ts'
+import type { Clock } from './clock.ts'
+import type { Deps } from './deps.ts'
+import * as groups from './groups/manage.ts'
+import { type GroupId, idMaker, type TokenId, type UserId } from './id.ts'
+import { type Once, type OnceResult, once } from './idempotency.ts'
+import { type Keyring, openKeyring } from './keys/keyring.ts'
+import { type Cursors, cursorsFor, type Page, pageOf } from './page.ts'
+import { updatePolicy } from './policy/manage.ts'
+import { DEFAULT_POLICY, type Policy } from './policy/policy.ts'
+import type { Random } from './random.ts'
+import * as roles from './roles/manage.ts'
+import type { Secret } from './secret.ts'
+import type { Repositories, Store } from './store.ts'
+import { nameKey } from './text.ts'
+import { issueToken } from './tokens/issue.ts'
+import * as tokens from './tokens/read.ts'
+import { revokeSelf, revokeToken } from './tokens/revoke.ts'
+import { rotateToken } from './tokens/rotate.ts'
+import { issueServiceToken } from './tokens/service.ts'
+import { usageCollector } from './tokens/usage.ts'
+import { createVerifier, type Verifier } from './tokens/verify.ts'
+import { changePassword, resetPassword } from './users/change-password.ts'
+import * as login from './users/login.ts'
+import * as users from './users/manage.ts'
+import { loadOwner } from './users/owner.ts'
+import { passwordHasher } from './users/password.ts'
+
+/** Binds the domain's functions to `deps`, leaving their own arguments. */
+function readsOf(deps: Deps) {
+  return {
+    token: (caller: Caller, id: TokenId) => tokens.getToken(deps, caller, id),
+    tokenBySerial: (caller: Caller, serial: number) =>
+      tokens.getTokenBySerial(deps, caller, serial),
+    tokens: (caller: Caller, wish: Parameters<typeof tokens.listTokens>[2]) =>
+      tokens.listTokens(deps, caller, wish),
+    tokensBySerial: (caller: Caller, wish: Parameters<typeof tokens.listTokensBySerial>[2]) =>
+      tokens.listTokensBySerial(deps, caller, wish),
+    user: (caller: Caller, id: UserId) => users.getUser(deps, caller, id),
+    userByName: (caller: Caller, username: string) => users.getUserByName(deps, caller, username),
+    users: (caller: Caller, wish: Parameters<typeof users.listUsers>[2]) =>
+      users.listUsers(deps, caller, wish),
+    group: (caller: Caller, id: GroupId) => groups.getGroup(deps, caller, id),
+    groupByName: (caller: Caller, name: string) => groups.getGroupByName(deps, caller, name),
+    groups: (caller: Caller, wish: Parameters<typeof groups.listGroups>[2]) =>
+      groups.listGroups(deps, caller, wish),
+    members: (caller: Caller, id: GroupId) => groups.listMembers(deps, caller, id),
+    /** Everybody with memberships, for the dialect without paging. */
+    everyUser: (caller: Caller) => users.everyUser(deps, caller),
+    everyGroup: (caller: Caller) => groups.everyGroup(deps, caller),
+    membershipsOfUser: (caller: Caller, id: UserId) => users.membershipsOf(deps, caller, id),
+    rolesOfUser: (caller: Caller, id: UserId) => users.rolesOf(deps, caller, id),
+    roles: (caller: Caller) => roles.listRoles(deps, caller),
+    audit: (caller: Caller, wish: tokens.ListWish<AuditFilter>) => listAudit(deps, caller, wish),
+  }
+}
+
+function writesOf(deps: Deps, tx: Repositories) {
+  return {
+    issueToken: (wish: Parameters<typeof issueToken>[2]) => issueToken(deps, tx, wish),
+    issueServiceToken: (wish: Parameters<typeof issueServiceToken>[2]) =>
+      issueServiceToken(deps, tx, wish),
+    updateToken: (wish: Parameters<typeof tokens.updateToken>[2]) =>
+      tokens.updateToken(deps, tx, wish),
+    rotateToken: (wish: Parameters<typeof rotateToken>[2]) => rotateToken(deps, tx, wish),
+    revokeToken: (wish: Parameters<typeof revokeToken>[2]) => revokeToken(deps, tx, wish),
+    revokeSelf: (wish: Parameters<typeof revokeSelf>[2]) => revokeSelf(deps, tx, wish),
+    createUser: (wish: Parameters<typeof users.createUser>[2]) => users.createUser(deps, tx, wish),
+    updateUser: (wish: Parameters<typeof users.updateUser>[2]) => users.updateUser(deps, tx, wish),
+    deleteUser: (wish: Parameters<typeof users.deleteUser>[2]) => users.deleteUser(deps, tx, wish),
+    createGroup: (wish: Parameters<typeof groups.createGroup>[2]) =>
+      groups.createGroup(deps, tx, wish),
+    updateGroup: (wish: Parameters<typeof groups.updateGroup>[2]) =>
+      groups.updateGroup(deps, tx, wish),
+    deleteGroup: (wish: Parameters<typeof groups.deleteGroup>[2]) =>
+      groups.deleteGroup(deps, tx, wish),
+    setMembership: (wish: Parameters<typeof groups.setMembership>[2]) =>
+      groups.setMembership(deps, tx, wish),
+    removeMembership: (wish: Parameters<typeof groups.removeMembership>[2]) =>
+      groups.removeMembership(deps, tx, wish),
+    createRole: (wish: Parameters<typeof roles.createRole>[2]) => roles.createRole(deps, tx, wish),
+    updateRole: (wish: Parameters<typeof roles.updateRole>[2]) => roles.updateRole(deps, tx, wish),
+    deleteRole: (wish: Parameters<typeof roles.deleteRole>[2]) => roles.deleteRole(deps, tx, wish),
+    updatePolicy: (wish: Parameters<typeof updatePolicy>[2]) => updatePolicy(deps, tx, wish),
+    /** As this transaction sees things, for steps that build on each other. */
+    userByName: async (name: string) => tx.users.byUsernameKey(nameKey(name)),
+    groupByName: async (name: string) => tx.groups.byNameKey(nameKey(name)),
+    membershipsOfUser: (id: UserId) => tx.groups.membershipsOfUser(id),
+  }
+}
+
+export type Reads = ReturnType<typeof readsOf>
+export type Writes = ReturnType<typeof writesOf>
+
+/** The one object that all callers hold: the whole domain, without HTTP or SQL. */
+export interface Core {
+  clock: Clock
+  verifier: Verifier
+  keyring: Keyring
+  random: Random
+  read: Reads
+  /** Runs writes in one transaction: all of them are durable when it resolves, or none happened. */
+  write<T>(work: (writes: Writes) => Promise<T>): Promise<T>
+  /** The same, at most once per idempotency key. `work` returns what is sent back, as plain JSON. */
+  writeOnce<T>(wish: Once, work: (writes: Writes) => Promise<T>): Promise<OnceResult<T>>
+  login(wish: login.LoginWish): Promise<login.Session>
+  openSessionFromToken(
+    wish: Parameters<typeof login.openSessionFromToken>[1],
+  ): Promise<login.Session>
+  signInFromUpstream(wish: Parameters<typeof login.signInFromUpstream>[1]): Promise<login.Session>
+  changePassword(wish: Parameters<typeof changePassword>[1]): Promise<void>
+  /** A one-time password for a user. */
+  resetPassword(wish: Parameters<typeof resetPassword>[1]): Promise<Secret>
+  policy(): Policy
+  /** Cursors of one list. */
+  cursors(list: string): Cursors
+  bootstrap(wish: BootstrapWish): Promise<Bootstrapped | undefined>
+  breakGlass(username: string): Promise<Bootstrapped>
+  /** Names of users, for showing who owns or made what. Missing: deleted. */
+  usernames(ids: UserId[]): Promise<Map<UserId, string>>
+  groupNames(): Promise<Map<GroupId, string>>
+  flushUsage(): Promise<void>
+  /** Deletes what retention no longer keeps, in small batches. Returns how many tokens went. */
+  purge(): Promise<number>
+  /** Rejects when the store cannot be read. */
+  ping(): Promise<void>
+}
+
+export interface CoreOptions {
+  store: Store
+  clock: Clock
+  random: Random
+  masterKey: Secret
+  /** Bound of the verdict cache, in tokens. */
+  maxCachedTokens?: number
+}
+
+/** Opens the domain over a store. Throws `not_configured` when keys or master key do not fit. */
+export async function createCore(options: CoreOptions): Promise<Core> {
+  const { store, clock, random } = options
+  const newId = idMaker(clock, random)
+  const keyring = await openKeyring({ store, clock, random, newId, masterKey: options.masterKey })
+  let policy: Policy = { ...DEFAULT_POLICY, ...(await store.policy.load()) }
+  store.onChange(async (changes) => {
+    if (changes.some(({ subject }) => subject === 'policy')) {
+      policy = { ...DEFAULT_POLICY, ...(await store.policy.load()) }
+    }
+  })
+  const audit: Recorder = auditRecorder({
+    key: () => keyring.derived('audit'),
+    now: () => clock.now(),
+  })
+  const usage = usageCollector(store)
+  const deps: Deps = {
+    store,
+    clock,
+    random,
+    newId,
+    keyring,
+    audit,
+    usage,
+    passwords: passwordHasher(random),
+    policy: () => policy,
+    loadOwner: (id, within = store) => loadOwner(within, id),
+  }
+  const verifier = createVerifier({
+    store,
+    keyring,
+    clock,
+    usage,
+    loadOwner: deps.loadOwner,
+    maxCachedTokens: options.maxCachedTokens ?? 100_000,
+  })
+  const write: Core['write'] = (work) => store.transaction((tx) => work(writesOf(deps, tx)))
+
+  return {
+    clock,
+    verifier,
+    keyring,
+    random,
+    read: readsOf(deps),
+    write,
+    writeOnce: (wish, work) =>
+      store.transaction((tx) => once(deps, tx, wish, () => work(writesOf(deps, tx)))),
+    login: (wish) => login.loginWithPassword(deps, wish),
+    openSessionFromToken: (wish) => login.openSessionFromToken(deps, wish),
+    signInFromUpstream: (wish) => login.signInFromUpstream(deps, wish),
+    changePassword: (wish) => changePassword(deps, wish),
+    resetPassword: (wish) => resetPassword(deps, wish),
+    policy: deps.policy,
+    cursors: (list) => cursorsFor(keyring.derived('cursor'), list),
+    bootstrap: (wish) => bootstrap(deps, wish),
+    breakGlass: (username) => breakGlass(deps, username),
+    async usernames(ids) {
+      const found = await store.users.byIds([...new Set(ids)])
+      return new Map(found.map((user) => [user.id, user.username]))
+    },
+    async groupNames() {
+      return new Map((await store.groups.all()).map((group) => [group.id, group.name]))
+    },
+    flushUsage: () => usage.flush(),
+    purge: () => purge(deps),
+    ping: () => store.ping(),
+  }
+}
+
+async function listAudit(
+  deps: Deps,
+  caller: Caller,
+  { filter, from, size }: tokens.ListWish<AuditFilter>,
+): Promise<Page<AuditRecord>> {
+  mustBeAllowed(caller.principal, 'audit.read', { what: undefined, policy: deps.policy() })
+  const rows = await deps.store.audit.list(filter, from, size + 1)
+  return pageOf(rows, { size, from, positionOf: (row) => [row.sequence, String(row.sequence)] })
+}
+
+const PURGE_BATCH = 200
+/** Longer than any node may lag behind the change log. */
+const CHANGE_LOG_TTL_MS = 3_600_000
+
+async function purge({ store, clock, policy, audit }: Deps): Promise<number> {
+  const nowMs = clock.now()
+  const endedBeforeMs = nowMs - policy().retentionSeconds * 1000
+  let purged = 0
+  for (;;) {
+    const batch = await store.transaction(async (tx) => {
+      const count = await tx.tokens.purge(endedBeforeMs, PURGE_BATCH)
+      if (count === 0) return 0
+      await audit(
+        tx,
+        { origin: { ip: undefined, requestId: undefined, via: 'system' } },
+        { action: 'token.purged', subjectType: 'server', subjectId: 'retention', after: { count } },
+      )
+      return count
+    })
+    purged += batch
+    if (batch < PURGE_BATCH) break
+  }
+  await store.transaction(async (tx) => {
+    await tx.idempotency.purge(nowMs)
+    await tx.lockouts.purge(nowMs - 30 * 86_400_000)
+    await tx.changes.prune(nowMs - CHANGE_LOG_TTL_MS)
+    await tx.keys.purge('xms-login', nowMs - CHANGE_LOG_TTL_MS)
+  })
+  return purged
+}

@@ -1,0 +1,42 @@
+/** What the organisation decided. Changed through `/api/v1/policy` by admins, audited. */
+export interface Policy {
+  /** Whether non-admins may create, change, rotate and revoke tokens of their own. */
+  usersMayCreateTokens: boolean
+  /** How long a login lasts, and how long it may stand idle. */
+  sessionTtlSeconds: number
+  sessionIdleSeconds: number
+  /** Lifetime of a token when its creator names none; absent: it does not expire. */
+  defaultTokenTtlSeconds: number | undefined
+  /** Longest lifetime that may be asked for; absent: no limit. */
+  maxTokenTtlSeconds: number | undefined
+  /** After so many wrong passwords in a row the account refuses logins for a while. */
+  lockoutEnabled: boolean
+  lockoutAttempts: number
+  lockoutSeconds: number
+  /** A password older than this must be changed; absent: never. */
+  passwordTtlSeconds: number | undefined
+  /** Whether clients should remind people before that. */
+  passwordExpirationWarning: boolean
+  /** How long expired and revoked tokens stay visible. */
+  retentionSeconds: number
+}
+
+export const DEFAULT_POLICY: Policy = {
+  usersMayCreateTokens: false,
+  sessionTtlSeconds: 12 * 3600,
+  sessionIdleSeconds: 3600,
+  defaultTokenTtlSeconds: 90 * 86_400,
+  maxTokenTtlSeconds: undefined,
+  lockoutEnabled: true,
+  lockoutAttempts: 10,
+  lockoutSeconds: 900,
+  passwordTtlSeconds: undefined,
+  passwordExpirationWarning: false,
+  retentionSeconds: 90 * 86_400,
+}
+
+export interface PolicyStore {
+  /** Only what was ever changed from the defaults. */
+  load(): Promise<Partial<Policy>>
+  save(policy: Policy, atMs: number): Promise<void>
+}

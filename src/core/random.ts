@@ -1,0 +1,2 @@
+/** The only source of randomness in core. Production passes `crypto.randomBytes`. */
+export type Random = (bytes: number) => Buffer

@@ -1,0 +1,84 @@
+import { type Mode, modeCovers } from './groups/group.ts'
+import type { GroupId } from './id.ts'
+import { ADMIN_ROLE } from './roles/role.ts'
+import type { AccessLevel, Limits, Token } from './tokens/token.ts'
+import type { User } from './users/user.ts'
+
+export interface HeldGroup {
+  id: GroupId
+  name: string
+  description: string
+  mode: Mode
+}
+
+/** A user with everything that decides what the user may do now. */
+export interface Owner {
+  user: User
+  roles: ReadonlySet<string>
+  groups: ReadonlyMap<GroupId, HeldGroup>
+  /** Scopes that the user's roles grant; `all` for admins. */
+  scopes: ReadonlySet<string> | 'all'
+}
+
+/** What remains of the owner's rights after the token's own limits. */
+export interface Rights {
+  accessLevel: AccessLevel
+  /** May act on everything in Mintmark: the owner is an admin now and the token carries `admin`. */
+  admin: boolean
+  roles: ReadonlySet<string>
+  groups: ReadonlyMap<GroupId, HeldGroup>
+  scopes: ReadonlySet<string> | 'all'
+}
+
+/** Who is asking: the user, the token used, and the rights that remain after the token's limits. */
+export interface Principal {
+  user: User
+  token: Token
+  rights: Rights
+}
+
+/** Effective rights = what the owner may do now ∩ what the token allows. */
+export function effectiveRights(owner: Owner, limits: Limits): Rights {
+  const roles = limits.roles === null ? owner.roles : intersect(limits.roles, owner.roles)
+  return {
+    accessLevel: limits.accessLevel,
+    admin: owner.user.globalRole === 'ADMIN' && roles.has(ADMIN_ROLE),
+    roles,
+    groups: limitGroups(owner, limits),
+    scopes: limitScopes(owner, limits),
+  }
+}
+
+function limitGroups(owner: Owner, { groups }: Limits): ReadonlyMap<GroupId, HeldGroup> {
+  if (groups === null) return owner.groups
+  const held = new Map<GroupId, HeldGroup>()
+  for (const { id, mode } of groups) {
+    const group = owner.groups.get(id)
+    if (group === undefined) continue
+    held.set(id, modeCovers(group.mode, mode) ? { ...group, mode } : group)
+  }
+  return held
+}
+
+function limitScopes(owner: Owner, { scopes }: Limits): ReadonlySet<string> | 'all' {
+  if (scopes === null) return owner.scopes
+  return owner.scopes === 'all' ? new Set(scopes) : intersect(scopes, owner.scopes)
+}
+
+function intersect(wanted: readonly string[], held: ReadonlySet<string>): ReadonlySet<string> {
+  return new Set(wanted.filter((each) => held.has(each)))
+}
+
+export function hasScope(rights: Rights, scope: string): boolean {
+  return rights.scopes === 'all' || rights.scopes.has(scope)
+}
+
+/** Whether the rights reach `mode` in the group of that id or exact name. */
+export function hasGroup(rights: Rights, idOrName: string, mode: Mode): boolean {
+  const byId = rights.groups.get(idOrName as GroupId)
+  if (byId !== undefined) return modeCovers(byId.mode, mode)
+  for (const group of rights.groups.values()) {
+    if (group.name === idOrName) return modeCovers(group.mode, mode)
+  }
+  return false
+}

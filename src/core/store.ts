@@ -1,0 +1,80 @@
+import type { AuditStore } from './audit/store.ts'
+import type { GroupStore } from './groups/store.ts'
+import type { KeyStore } from './keys/store.ts'
+import type { PolicyStore } from './policy/policy.ts'
+import type { RoleStore } from './roles/store.ts'
+import type { TokenStore } from './tokens/store.ts'
+import type { UserStore } from './users/store.ts'
+
+/** Something that can alter a verdict. Every node that caches verdicts must hear of it. */
+export type Change =
+  | { subject: 'token' | 'user' | 'group'; id: string }
+  | { subject: 'role'; id: string }
+  | { subject: 'policy' | 'key'; id: string }
+
+export interface ChangeStore {
+  /** Appends to the ordered change log; listeners hear of it once the transaction has committed. */
+  append(change: Change): Promise<void>
+  /** Forgets what every reader has long applied. */
+  prune(olderThanMs: number): Promise<void>
+}
+
+export interface IdempotencyEntry {
+  scope: string
+  keyDigest: string
+  requestDigest: string
+  sealed: string
+  expiresAtMs: number
+}
+
+/** Replies to repeated requests, kept sealed under the caller's own key so that we cannot read them. */
+export interface IdempotencyStore {
+  find(scope: string, keyDigest: string): Promise<IdempotencyEntry | undefined>
+  /** Replaces an entry that expired. */
+  put(entry: IdempotencyEntry): Promise<void>
+  purge(nowMs: number): Promise<void>
+}
+
+export interface LoginAttempts {
+  failures: number
+  lockedUntilMs: number | undefined
+}
+
+/** Wrong passwords in a row per account; survives restarts. */
+export interface LockoutStore {
+  get(account: string): Promise<LoginAttempts | undefined>
+  put(account: string, attempts: LoginAttempts, atMs: number): Promise<void>
+  clear(account: string): Promise<void>
+  purge(olderThanMs: number): Promise<void>
+}
+
+/** The same queries over a connection or inside a transaction. */
+export interface Repositories {
+  tokens: TokenStore
+  users: UserStore
+  groups: GroupStore
+  roles: RoleStore
+  audit: AuditStore
+  policy: PolicyStore
+  keys: KeyStore
+  changes: ChangeStore
+  idempotency: IdempotencyStore
+  lockouts: LockoutStore
+}
+
+/** What it returns is awaited, so that a change is in force when the call that made it returns. */
+export type ChangeListener = (changes: readonly Change[]) => void | Promise<void>
+
+/** All that the domain needs saved. */
+export interface Store extends Repositories {
+  /**
+   * Runs `work` atomically; resolves once the commit is durable. Inside, only queries: SQLite has one
+   * writer, so awaiting anything else stops everybody. Throws `unavailable` when nothing was stored.
+   */
+  transaction<T>(work: (repositories: Repositories) => Promise<T>): Promise<T>
+  /** Called after each commit, before `transaction` resolves. Returns the way to stop listening. */
+  onChange(listener: ChangeListener): () => void
+  /** Rejects when the database cannot be read. */
+  ping(): Promise<void>
+  close(): Promise<void>
+}

@@ -1,0 +1,113 @@
+import type { TokenId, UserId } from '../id.ts'
+import type { AddressTest } from '../ip.ts'
+import type { Principal } from '../rights.ts'
+import type { SecretDigest } from '../secret.ts'
+import type { Change } from '../store.ts'
+
+/** A known secret with everything needed to decide about it. */
+export interface CacheEntry {
+  digest: SecretDigest
+  principal: Principal
+  addresses: AddressTest | undefined
+  /** The answer for a live token, made once and shared by all requests. */
+  active: { active: true; principal: Principal }
+}
+
+/**
+ * digest → decision, bounded. Two generations instead of a linked list: a hit in the young one costs
+ * one look-up and writes nothing; when it is full it becomes the old one, and what nobody asked for
+ * in between is forgotten.
+ */
+export interface VerdictCache {
+  byDigest(digest: SecretDigest): CacheEntry | undefined
+  byId(id: TokenId): CacheEntry | undefined
+  /** Rises with every invalidation; see `put`. */
+  epoch(): number
+  /**
+   * Keeps an entry, unless something was invalidated since `epoch` was read: then what was loaded may
+   * already be old, and an old "yes" must not outlive its revocation.
+   */
+  put(entry: CacheEntry, epoch: number): void
+  apply(changes: readonly Change[]): void
+  clear(): void
+  size(): number
+}
+
+export function verdictCache(maxEntries: number): VerdictCache {
+  const half = Math.max(1, Math.floor(maxEntries / 2))
+  let young = new Map<SecretDigest, CacheEntry>()
+  let old = new Map<SecretDigest, CacheEntry>()
+  const ids = new Map<TokenId, CacheEntry>()
+  const owners = new Map<UserId, Set<CacheEntry>>()
+  let epoch = 0
+
+  function forget(entry: CacheEntry): void {
+    young.delete(entry.digest)
+    old.delete(entry.digest)
+    if (ids.get(entry.principal.token.id) === entry) ids.delete(entry.principal.token.id)
+    const owned = owners.get(entry.principal.user.id)
+    owned?.delete(entry)
+    if (owned?.size === 0) owners.delete(entry.principal.user.id)
+  }
+
+  function insertYoung(entry: CacheEntry): void {
+    if (young.size >= half) {
+      const leaving = old
+      old = young
+      young = new Map()
+      for (const entry of leaving.values()) if (!old.has(entry.digest)) forget(entry)
+    }
+    young.set(entry.digest, entry)
+  }
+
+  function clear(): void {
+    young = new Map()
+    old = new Map()
+    ids.clear()
+    owners.clear()
+  }
+
+  return {
+    byDigest(digest) {
+      const entry = young.get(digest)
+      if (entry !== undefined) return entry
+      const aged = old.get(digest)
+      if (aged === undefined) return undefined
+      old.delete(digest)
+      insertYoung(aged)
+      return aged
+    },
+    byId: (id) => ids.get(id),
+    epoch: () => epoch,
+    put(entry, loadedAt) {
+      if (loadedAt !== epoch) return
+      const previous = ids.get(entry.principal.token.id)
+      if (previous !== undefined) forget(previous)
+      insertYoung(entry)
+      ids.set(entry.principal.token.id, entry)
+      const ownerId = entry.principal.user.id
+      const owned = owners.get(ownerId)
+      if (owned === undefined) owners.set(ownerId, new Set([entry]))
+      else owned.add(entry)
+    },
+    apply(changes) {
+      epoch++
+      for (const change of changes) {
+        if (change.subject === 'token') {
+          const entry = ids.get(change.id as TokenId)
+          if (entry !== undefined) forget(entry)
+        } else if (change.subject === 'user') {
+          for (const entry of [...(owners.get(change.id as UserId) ?? [])]) forget(entry)
+        } else if (change.subject !== 'policy') {
+          // A group's name, a role's scopes or a key touch any number of tokens, and change rarely.
+          clear()
+        }
+      }
+    },
+    clear() {
+      epoch++
+      clear()
+    },
+    size: () => young.size + old.size,
+  }
+}

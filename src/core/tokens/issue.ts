@@ -1,0 +1,239 @@
+import { mustBeAllowed } from '../access.ts'
+import type { Actor } from '../audit/record.ts'
+import {
+  boundExpiry,
+  checkAddressRanges,
+  inheritLimits,
+  mustBeHeldBy,
+  mustBeWithin,
+} from '../bounds.ts'
+import type { Caller } from '../caller.ts'
+import type { Deps } from '../deps.ts'
+import { CoreError } from '../errors.ts'
+import type { TokenId, UserId } from '../id.ts'
+import type { Policy } from '../policy/policy.ts'
+import type { Owner } from '../rights.ts'
+import {
+  digestOf,
+  makeSecret,
+  mayBeChosen,
+  previewOf,
+  Secret,
+  type SecretFormat,
+} from '../secret.ts'
+import type { Repositories } from '../store.ts'
+import { checkJsonObject, checkName, checkProse, nameKey } from '../text.ts'
+import type { Limits, Token, TokenKind, Via } from './token.ts'
+
+export interface TokenWish {
+  /** Absent: the caller. */
+  ownerId?: UserId
+  kind: 'api' | 'service'
+  name: string
+  description?: string
+  limits: Limits
+  /** `default`: as the policy says; `never`: no end, if the policy allows; else epoch milliseconds. */
+  expires: number | 'default' | 'never'
+  metadata?: Record<string, unknown>
+  /** Absent: our own format for `api`, UUIDv4 for `service`. */
+  format?: 'mintmark' | 'hex' | 'uuid'
+}
+
+/** A new token with its secret, which exists nowhere else from now on. */
+export interface Issued {
+  token: Token
+  secret: Secret
+}
+
+/** Shortest lifetime worth giving out, so that a clock a little off does not make a dead token. */
+const MIN_TTL_SECONDS = 1
+const MAX_SECONDS = 100 * 366 * 86_400
+
+/**
+ * Creates a token for its owner, never wider than the caller's own rights or the owner's.
+ * Throws `forbidden`, `beyond_rights`, `not_found` (owner), `name_taken`, `invalid_input`.
+ */
+export async function issueToken(
+  deps: Deps,
+  tx: Repositories,
+  { caller, wish, via }: { caller: Caller; wish: TokenWish; via: Via },
+): Promise<Issued> {
+  const { principal } = caller
+  const policy = deps.policy()
+  const ownerId = wish.ownerId ?? principal.user.id
+  mustBeAllowed(principal, 'token.create', { what: { ownerId, kind: wish.kind }, policy })
+
+  const owner = await deps.loadOwner(ownerId, tx)
+  if (owner === undefined) throw new CoreError('not_found', 'There is no such owner.')
+  mustBeActive(owner)
+  const limits = boundLimits(wish.limits, { creator: principal.token.limits, owner })
+  const expiresAtMs = boundExpiry(expiryOf(wish.expires, { policy, nowMs: deps.clock.now() }), {
+    creator: principal.token,
+    explicit: typeof wish.expires === 'number',
+  })
+  return saveToken(deps, tx, {
+    actor: caller,
+    ownerId,
+    creatorId: principal.user.id,
+    creatorTokenId: principal.token.id,
+    kind: wish.kind,
+    name: wish.name,
+    description: wish.description ?? '',
+    limits,
+    expiresAtMs,
+    metadata: wish.metadata ?? {},
+    via,
+    format: wish.format ?? (wish.kind === 'service' ? 'uuid' : 'mintmark'),
+  })
+}
+
+export interface TokenDraft {
+  /** Absent: a new one is made. */
+  id?: TokenId
+  actor: Actor
+  ownerId: UserId
+  creatorId: UserId
+  creatorTokenId: TokenId | undefined
+  kind: TokenKind
+  name: string | undefined
+  description?: string
+  limits: Limits
+  expiresAtMs: number | undefined
+  idleSeconds?: number
+  metadata?: Record<string, unknown>
+  via: Via
+  format: 'mintmark' | 'hex' | 'uuid'
+  /** A secret picked by the operator instead of a random one. */
+  chosenSecret?: Secret
+  /** Of the token this one succeeds. */
+  successorOf?: Token
+  parentId?: TokenId
+}
+
+/** Saves a token whose rights have been settled, with its audit record and change-log row. */
+export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft): Promise<Issued> {
+  const id = draft.id ?? (deps.newId() as TokenId)
+  const { text, format } = secretFor(draft, deps)
+  const pepper = deps.keyring.pepper()
+  const atMs = deps.clock.now()
+  const name =
+    draft.name === undefined
+      ? undefined
+      : checkName(draft.name, { what: 'The token name', maxLength: 255 })
+  checkJsonObject(draft.metadata ?? {}, 'The metadata')
+  const before = draft.successorOf
+  const token = await tx.tokens.insert({
+    id,
+    kind: draft.kind,
+    ownerId: draft.ownerId,
+    creatorId: draft.creatorId,
+    creatorTokenId: draft.creatorTokenId,
+    name,
+    nameKey: draft.kind === 'session' || name === undefined ? undefined : nameKey(name),
+    description: checkProse(draft.description ?? '', { what: 'The description', maxLength: 2000 }),
+    via: draft.via,
+    format,
+    preview: previewOf(text, format),
+    digest: digestOf(text, pepper),
+    pepperId: pepper.id,
+    limits: draft.limits,
+    metadata: draft.metadata ?? {},
+    familyId: before?.familyId ?? id,
+    parentId: draft.parentId ?? before?.parentId,
+    createdAtMs: atMs,
+    updatedAtMs: atMs,
+    expiresAtMs: draft.expiresAtMs,
+    idleSeconds: draft.idleSeconds,
+    ...(before?.serial === undefined ? {} : { serial: before.serial }),
+  })
+  await tx.changes.append({ subject: 'token', id })
+  await deps.audit(tx, draft.actor, {
+    action:
+      draft.kind === 'session' ? 'session.opened' : before ? 'token.rotated' : 'token.created',
+    subjectType: 'token',
+    subjectId: id,
+    before:
+      before === undefined ? undefined : { tokenId: before.id, expiresAtMs: before.expiresAtMs },
+    after: tokenFacts(token),
+  })
+  return { token, secret: new Secret(text) }
+}
+
+function secretFor(draft: TokenDraft, deps: Deps): { text: string; format: SecretFormat } {
+  if (draft.chosenSecret === undefined) {
+    return { text: makeSecret(draft.format, draft.kind, deps.random), format: draft.format }
+  }
+  const text = draft.chosenSecret.reveal()
+  if (!mayBeChosen(text)) {
+    throw new CoreError(
+      'invalid_input',
+      'A chosen secret needs 32 to 256 characters of A-Z a-z 0-9 . _ ~ + / = - with at least 10 different ones.',
+    )
+  }
+  return { text, format: 'chosen' }
+}
+
+/** What the audit trail keeps of a token. */
+export function tokenFacts(token: Token): Record<string, unknown> {
+  return {
+    kind: token.kind,
+    ownerId: token.ownerId,
+    name: token.name,
+    ...token.limits,
+    expiresAtMs: token.expiresAtMs,
+    via: token.via,
+    preview: token.preview,
+  }
+}
+
+function boundLimits(
+  wanted: Limits,
+  { creator, owner }: { creator: Limits; owner: Owner },
+): Limits {
+  const checked: Limits = {
+    ...wanted,
+    roles: unique(wanted.roles),
+    scopes: unique(wanted.scopes),
+    allowedIps: wanted.allowedIps === null ? null : checkAddressRanges(wanted.allowedIps),
+  }
+  const limits = inheritLimits(checked, creator)
+  mustBeWithin(limits, creator)
+  mustBeHeldBy(owner, checked)
+  return limits
+}
+
+function unique(list: readonly string[] | null): readonly string[] | null {
+  return list === null ? null : [...new Set(list)]
+}
+
+function mustBeActive(owner: Owner): void {
+  if (owner.user.active) return
+  throw new CoreError('conflict', 'The owner is disabled. Enable the user first.')
+}
+
+/** The end of life asked for, within the policy. Throws `invalid_input` when it is past or too late. */
+export function expiryOf(
+  wish: TokenWish['expires'],
+  { policy, nowMs }: { policy: Policy; nowMs: number },
+): number | undefined {
+  const maxMs =
+    policy.maxTokenTtlSeconds === undefined ? undefined : nowMs + policy.maxTokenTtlSeconds * 1000
+  if (wish === 'never') return maxMs
+  if (wish === 'default') {
+    if (policy.defaultTokenTtlSeconds === undefined) return maxMs
+    return Math.min(nowMs + policy.defaultTokenTtlSeconds * 1000, maxMs ?? Number.POSITIVE_INFINITY)
+  }
+  if (wish < nowMs + MIN_TTL_SECONDS * 1000) {
+    throw new CoreError('invalid_input', 'The expiry must lie in the future.')
+  }
+  if (wish > nowMs + MAX_SECONDS * 1000) {
+    throw new CoreError('invalid_input', 'The expiry must lie within the next hundred years.')
+  }
+  if (maxMs !== undefined && wish > maxMs) {
+    throw new CoreError(
+      'invalid_input',
+      `The policy allows tokens to live until ${new Date(maxMs).toISOString()} at most. Ask for an earlier expiry.`,
+    )
+  }
+  return wish
+}

@@ -1,0 +1,71 @@
+import { mustBeAllowed, mustBeVisible } from '../access.ts'
+import { boundExpiry, mustBeWithin } from '../bounds.ts'
+import type { Caller } from '../caller.ts'
+import type { Deps } from '../deps.ts'
+import { CoreError, notFound } from '../errors.ts'
+import type { TokenId } from '../id.ts'
+import type { Repositories } from '../store.ts'
+import { expiryOf, type Issued, saveToken, type TokenWish } from './issue.ts'
+import { stateOf, type Via } from './token.ts'
+
+export interface RotationWish {
+  id: TokenId
+  /** Absent: the old token's end stays. */
+  expires?: TokenWish['expires']
+}
+
+/**
+ * Replaces a token by a successor with the same rights, name and serial; the old secret stops working
+ * with the commit. Two racing rotations have one winner, the other gets `conflict`.
+ * Throws `not_found`, `forbidden`, `beyond_rights`, `token_not_active`, `conflict`.
+ */
+export async function rotateToken(
+  deps: Deps,
+  tx: Repositories,
+  { caller, wish, via }: { caller: Caller; wish: RotationWish; via: Via },
+): Promise<Issued> {
+  const policy = deps.policy()
+  const nowMs = deps.clock.now()
+  const old = await tx.tokens.byId(wish.id)
+  if (old === undefined) throw notFound('token')
+  mustBeVisible(caller.principal, 'token.read', { what: old, policy })
+  mustBeAllowed(caller.principal, 'token.rotate', { what: old, policy })
+  if (old.kind === 'session') {
+    throw new CoreError('invalid_input', 'A login session is not rotated. Log in again instead.')
+  }
+  if (stateOf(old, nowMs) !== 'active') {
+    throw new CoreError(
+      'token_not_active',
+      `The token is ${stateOf(old, nowMs)} and cannot be rotated. Create a new one.`,
+    )
+  }
+  // Whoever rotates learns the new secret, so the token must not reach further than the caller's own.
+  mustBeWithin(old.limits, caller.principal.token.limits)
+  const wanted =
+    wish.expires === undefined ? old.expiresAtMs : expiryOf(wish.expires, { policy, nowMs })
+  const expiresAtMs = boundExpiry(wanted, {
+    creator: caller.principal.token,
+    explicit: typeof wish.expires === 'number',
+  })
+  const id = deps.newId() as TokenId
+  if (!(await tx.tokens.supersede(old.id, id, nowMs))) {
+    throw new CoreError('conflict', 'The token was changed by someone else meanwhile. Look again.')
+  }
+  await tx.changes.append({ subject: 'token', id: old.id })
+  return saveToken(deps, tx, {
+    id,
+    actor: caller,
+    ownerId: old.ownerId,
+    creatorId: caller.principal.user.id,
+    creatorTokenId: caller.principal.token.id,
+    kind: old.kind,
+    name: old.name,
+    description: old.description,
+    limits: old.limits,
+    expiresAtMs,
+    metadata: old.metadata,
+    via,
+    format: old.format === 'chosen' ? 'mintmark' : old.format,
+    successorOf: old,
+  })
+}

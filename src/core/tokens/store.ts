@@ -1,0 +1,106 @@
+import type { GroupId, TokenId, UserId } from '../id.ts'
+import type { Position } from '../page.ts'
+import type { SecretDigest } from '../secret.ts'
+import type { Token, TokenKind, TokenState, Via } from './token.ts'
+
+/** A token about to be saved; the store gives the serial unless it is taken over. */
+export type NewToken = Omit<
+  Token,
+  | 'serial'
+  | 'revokedAtMs'
+  | 'revokedBy'
+  | 'revokeReason'
+  | 'supersededAtMs'
+  | 'supersededBy'
+  | 'lastUsedAtMs'
+  | 'lastUsedIp'
+  | 'useCount'
+> & {
+  nameKey: string | undefined
+  digest: SecretDigest
+  pepperId: string
+  creatorTokenId: TokenId | undefined
+  serial?: number
+}
+
+export interface TokenFilter {
+  ids?: TokenId[]
+  ownerId?: UserId
+  creatorId?: UserId
+  kinds?: TokenKind[]
+  states?: TokenState[]
+  groupId?: GroupId
+  role?: string
+  via?: Via[]
+  /** Part of the name or description, caseless. */
+  text?: string
+}
+
+/** Live tokens of an owner, narrowed. */
+export interface OwnedFilter {
+  ownerId: UserId
+  kinds?: TokenKind[]
+  via?: Via[]
+  exceptId?: TokenId
+}
+
+export interface Revocation {
+  by: UserId | undefined
+  reason: string
+  atMs: number
+}
+
+export interface Usage {
+  tokenId: TokenId
+  lastUsedAtMs: number
+  lastUsedIp: string | undefined
+  /** Uses since the last flush. */
+  count: number
+}
+
+/** What the domain needs saved about tokens. */
+export interface TokenStore {
+  /** Throws `name_taken` when the owner has a live token of that name. */
+  insert(token: NewToken): Promise<Token>
+  byId(id: TokenId): Promise<Token | undefined>
+  /** The current token of a lineage, never a superseded one. */
+  bySerial(serial: number): Promise<Token | undefined>
+  byDigest(digest: SecretDigest): Promise<Token | undefined>
+  /** Newest first; `size + 1` rows at most. `nowMs` decides what is expired. */
+  list(
+    filter: TokenFilter,
+    from: Position | undefined,
+    size: number,
+    nowMs: number,
+  ): Promise<Token[]>
+  /** By serial, for the dialect that counts rows. */
+  listBySerial(
+    filter: TokenFilter,
+    span: { offset: number; limit: number },
+    nowMs: number,
+  ): Promise<Token[]>
+  count(filter: TokenFilter, nowMs: number): Promise<number>
+  /** Throws `name_taken`. */
+  update(
+    id: TokenId,
+    to: {
+      name: string | undefined
+      nameKey: string | undefined
+      description: string
+      metadata: string
+      atMs: number
+    },
+  ): Promise<void>
+  /**
+   * One conditional statement: gives the serial and name free for the successor. False when the token
+   * was revoked or superseded meanwhile, so two racing rotations have one winner.
+   */
+  supersede(id: TokenId, by: TokenId, atMs: number): Promise<boolean>
+  /** Revokes the token, its family and everything derived from them. Returns whom it hit. */
+  revokeTree(id: TokenId, revocation: Revocation): Promise<TokenId[]>
+  /** Revokes all live tokens of an owner, and what is derived from them. Returns whom it hit. */
+  revokeOwned(filter: OwnedFilter, revocation: Revocation): Promise<TokenId[]>
+  recordUse(uses: Usage[]): Promise<void>
+  /** Deletes at most `limit` rows that ended before `endedBeforeMs`. Returns how many. */
+  purge(endedBeforeMs: number, limit: number): Promise<number>
+}

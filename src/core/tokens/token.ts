@@ -1,0 +1,75 @@
+import type { Mode } from '../groups/group.ts'
+import type { GroupId, TokenId, UserId } from '../id.ts'
+import type { SecretFormat } from '../secret.ts'
+
+export type TokenKind = 'api' | 'service' | 'session'
+export const TOKEN_KINDS: readonly TokenKind[] = ['api', 'service', 'session']
+
+export type TokenState = 'active' | 'expired' | 'revoked' | 'superseded'
+export const TOKEN_STATES: readonly TokenState[] = ['active', 'expired', 'revoked', 'superseded']
+
+/** READ_ONLY never changes anything through any door. */
+export type AccessLevel = 'READ_ONLY' | 'FULL_ACCESS'
+
+/** Through which door a token came to be. */
+export type Via = 'api' | 's7' | 'xms' | 'opal' | 'cli' | 'bootstrap'
+
+/**
+ * What a token may do at most. `null` means "all that its owner may, now and later"; a list means
+ * "these at most". Effective rights are always this ∩ what the owner may do now (see rights.ts).
+ */
+export interface Limits {
+  accessLevel: AccessLevel
+  roles: readonly string[] | null
+  groups: readonly GroupLimit[] | null
+  scopes: readonly string[] | null
+  /** Client addresses (CIDR) that may use the token; `null`: any. */
+  allowedIps: readonly string[] | null
+}
+
+export interface GroupLimit {
+  id: GroupId
+  mode: Mode
+}
+
+/** A credential that we can name, list and kill. The secret itself is not in here, nor anywhere. */
+export interface Token {
+  id: TokenId
+  /** Integer identifier for dialects that need one; a successor takes it over, then it is undefined here. */
+  serial: number | undefined
+  kind: TokenKind
+  ownerId: UserId
+  creatorId: UserId
+  name: string | undefined
+  description: string
+  via: Via
+  format: SecretFormat
+  preview: string
+  limits: Limits
+  /** Caller-defined data, given back by reads and by verify. */
+  metadata: Record<string, unknown>
+  /** All successors of one token share a family and die together. */
+  familyId: TokenId
+  /** The token that this one was derived from and dies with. */
+  parentId: TokenId | undefined
+  createdAtMs: number
+  updatedAtMs: number
+  expiresAtMs: number | undefined
+  idleSeconds: number | undefined
+  revokedAtMs: number | undefined
+  revokedBy: UserId | undefined
+  revokeReason: string | undefined
+  supersededAtMs: number | undefined
+  supersededBy: TokenId | undefined
+  lastUsedAtMs: number | undefined
+  lastUsedIp: string | undefined
+  useCount: number
+}
+
+/** The state at `nowMs`. Revoked wins over everything, superseded over expired. */
+export function stateOf(token: Token, nowMs: number): TokenState {
+  if (token.revokedAtMs !== undefined) return 'revoked'
+  if (token.supersededAtMs !== undefined) return 'superseded'
+  if (token.expiresAtMs !== undefined && token.expiresAtMs <= nowMs) return 'expired'
+  return 'active'
+}

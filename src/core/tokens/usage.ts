@@ -1,0 +1,76 @@
+import type { TokenId } from '../id.ts'
+import type { Store } from '../store.ts'
+import type { Usage } from './store.ts'
+import type { Token } from './token.ts'
+
+/**
+ * Collects uses in memory and writes them in batches, so that verifying never writes. A crash loses
+ * at most one flush interval of last-used times, never a verdict.
+ */
+export interface UsageCollector {
+  record(tokenId: TokenId, atMs: number, ip: string | undefined): void
+  /** When the token was last used, if that is newer than what the store knows. */
+  lastUsedAtMs(tokenId: TokenId): number | undefined
+  /** The token as a reader should see it: with the uses that are not flushed yet. */
+  overlay(token: Token): Token
+  flush(): Promise<void>
+}
+
+export function usageCollector(store: Store): UsageCollector {
+  let pending = new Map<TokenId, Usage>()
+  let flushing = new Map<TokenId, Usage>()
+  let running: Promise<void> | undefined
+
+  async function write(): Promise<void> {
+    if (pending.size === 0) return
+    flushing = pending
+    pending = new Map()
+    try {
+      await store.tokens.recordUse([...flushing.values()])
+    } catch (error) {
+      for (const use of flushing.values()) merge(pending, use)
+      throw error
+    } finally {
+      flushing = new Map()
+    }
+  }
+
+  return {
+    record(tokenId, atMs, ip) {
+      const use = pending.get(tokenId)
+      if (use === undefined) {
+        pending.set(tokenId, { tokenId, lastUsedAtMs: atMs, lastUsedIp: ip, count: 1 })
+        return
+      }
+      use.lastUsedAtMs = atMs
+      use.lastUsedIp = ip ?? use.lastUsedIp
+      use.count++
+    },
+    lastUsedAtMs: (tokenId) => (pending.get(tokenId) ?? flushing.get(tokenId))?.lastUsedAtMs,
+    overlay(token) {
+      let seen = token
+      for (const use of [flushing.get(token.id), pending.get(token.id)]) {
+        if (use === undefined) continue
+        seen = {
+          ...seen,
+          lastUsedAtMs: Math.max(use.lastUsedAtMs, seen.lastUsedAtMs ?? 0),
+          lastUsedIp: use.lastUsedIp ?? seen.lastUsedIp,
+          useCount: seen.useCount + use.count,
+        }
+      }
+      return seen
+    },
+    flush() {
+      running ??= write().finally(() => {
+        running = undefined
+      })
+      return running
+    },
+  }
+}
+
+function merge(into: Map<TokenId, Usage>, use: Usage): void {
+  const newer = into.get(use.tokenId)
+  if (newer === undefined) into.set(use.tokenId, use)
+  else newer.count += use.count
+}

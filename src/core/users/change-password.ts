@@ -1,0 +1,108 @@
+import { mustBeAllowed } from '../access.ts'
+import type { Actor } from '../audit/record.ts'
+import type { Caller } from '../caller.ts'
+import type { Deps } from '../deps.ts'
+import { CoreError, notFound } from '../errors.ts'
+import type { TokenId, UserId } from '../id.ts'
+import { Secret } from '../secret.ts'
+import type { Repositories } from '../store.ts'
+import { revokeOwned } from '../tokens/revoke.ts'
+import { checkNewPassword } from './password.ts'
+import type { PasswordChange } from './store.ts'
+import type { User } from './user.ts'
+
+const ONE_TIME_TTL_SECONDS = 86_400
+/** No vowels and no look-alikes: it is read from a screen and typed. */
+const READABLE = 'bcdfghjkmnpqrstvwxz23456789'
+
+/** Changes one's own password and ends one's other logins. Throws `forbidden`, `login_failed`, `invalid_input`. */
+export async function changePassword(
+  deps: Deps,
+  { caller, current, next }: { caller: Caller; current: string; next: string },
+): Promise<void> {
+  const { user, token } = caller.principal
+  mustBeAllowed(caller.principal, 'password.change', { what: user, policy: deps.policy() })
+  const credentials = await deps.store.users.credentialsById(user.id)
+  if (!(await deps.passwords.matches(current, credentials?.passwordHash))) {
+    throw new CoreError('login_failed', 'The current password is wrong.')
+  }
+  checkNewPassword(next, user)
+  const hash = await deps.passwords.hash(next)
+  await deps.store.transaction(async (tx) => {
+    const now = await tx.users.credentialsById(user.id)
+    if (now?.passwordHash !== credentials?.passwordHash) {
+      throw new CoreError('conflict', 'The password was changed meanwhile. Log in again.')
+    }
+    const atMs = deps.clock.now()
+    await tx.users.setPassword(user.id, { hash, isOneTime: false, expiresAtMs: undefined, atMs })
+    await endSessions(deps, tx, { actor: caller, user, keep: token.id })
+    await deps.audit(tx, caller, event('user.password_changed', user))
+  })
+}
+
+/**
+ * Gives a user a one-time password that must be replaced at its first use, within a day; ends the
+ * user's logins. Throws `forbidden`, `not_found`, `invalid_input` (service accounts have none).
+ */
+export async function resetPassword(
+  deps: Deps,
+  { caller, id }: { caller: Caller; id: UserId },
+): Promise<Secret> {
+  mustBeAllowed(caller.principal, 'user.manage', { what: undefined, policy: deps.policy() })
+  return setOneTimePassword(deps, { actor: caller, id })
+}
+
+/** The same once it is settled that the actor may: bootstrap and break-glass. */
+export async function setOneTimePassword(
+  deps: Deps,
+  { actor, id }: { actor: Actor; id: UserId },
+): Promise<Secret> {
+  const password = oneTimePassword(deps)
+  const hash = await deps.passwords.hash(password.reveal())
+  await deps.store.transaction(async (tx) => {
+    const user = await tx.users.byId(id)
+    if (user === undefined) throw notFound('user')
+    if (user.kind === 'service') {
+      throw new CoreError('invalid_input', 'A service account has no password; give it a token.')
+    }
+    await tx.users.setPassword(id, oneTime(hash, deps.clock.now()))
+    await tx.lockouts.clear(id)
+    await endSessions(deps, tx, { actor, user, keep: undefined })
+    await deps.audit(tx, actor, event('user.password_reset', user))
+  })
+  return password
+}
+
+/** How a one-time password is saved: to be replaced at its first use, within a day. */
+export function oneTime(hash: string, atMs: number): PasswordChange {
+  return { hash, isOneTime: true, expiresAtMs: atMs + ONE_TIME_TTL_SECONDS * 1000, atMs }
+}
+
+async function endSessions(
+  deps: Deps,
+  tx: Repositories,
+  { actor, user, keep }: { actor: Actor; user: User; keep: TokenId | undefined },
+): Promise<void> {
+  await revokeOwned(deps, tx, {
+    actor,
+    ownerId: user.id,
+    kinds: ['session'],
+    reason: 'password changed',
+    ...(keep === undefined ? {} : { exceptId: keep }),
+  })
+}
+
+function event(action: 'user.password_changed' | 'user.password_reset', user: User) {
+  return { action, subjectType: 'user', subjectId: user.id } as const
+}
+
+/** Five groups of five: 118 bits. Rejection keeps every character equally likely. */
+export function oneTimePassword({ random }: Pick<Deps, 'random'>): Secret {
+  let text = ''
+  while (text.length < 25) {
+    for (const byte of random(64)) {
+      if (byte < 243 && text.length < 25) text += READABLE.charAt(byte % READABLE.length)
+    }
+  }
+  return new Secret(text.replace(/(.{5})(?=.)/g, '$1-'))
+}

@@ -1,0 +1,192 @@
+import { argon2, timingSafeEqual } from 'node:crypto'
+import { CoreError } from '../errors.ts'
+import type { Random } from '../random.ts'
+import { nameKey } from '../text.ts'
+
+/** OWASP's floor for Argon2id: 19 MiB, two passes, one lane. */
+const MEMORY_KIB = 19_456
+const PASSES = 2
+const LANES = 1
+const SALT_BYTES = 16
+const TAG_BYTES = 32
+
+/** How many hashes run at once (each holds 19 MiB and a thread), and how many may wait. */
+const CONCURRENT = 2
+const WAITING = 64
+
+const MIN_LENGTH = 15
+const MAX_LENGTH = 256
+
+export interface PasswordHasher {
+  /** PHC string `$argon2id$v=19$m=…`. Throws `too_many_requests` when the queue is full. */
+  hash(password: string): Promise<string>
+  /** Takes as long for an unknown user (`undefined`) as for a wrong password. */
+  matches(password: string, hash: string | undefined): Promise<boolean>
+  /** Whether a stored hash was made with weaker parameters than today's. */
+  isOutdated(hash: string): boolean
+}
+
+interface Parameters {
+  memory: number
+  passes: number
+  parallelism: number
+  salt: Buffer
+  tag: Buffer
+}
+
+/** Argon2id off the event loop, with a bounded queue so that logins cannot starve the rest. */
+export function passwordHasher(random: Random, memoryKib = MEMORY_KIB): PasswordHasher {
+  const slot = limiter(CONCURRENT, WAITING)
+  const decoy: Parameters = {
+    memory: memoryKib,
+    passes: PASSES,
+    parallelism: LANES,
+    salt: Buffer.alloc(SALT_BYTES, 7),
+    tag: Buffer.alloc(TAG_BYTES),
+  }
+
+  return {
+    hash: (password) =>
+      slot(async () => {
+        const fresh = { ...decoy, salt: random(SALT_BYTES) }
+        return encode({ ...fresh, tag: await derive(password, fresh) })
+      }),
+    matches: (password, hash) =>
+      slot(async () => {
+        const stored = hash === undefined ? undefined : decode(hash)
+        const tag = await derive(password, stored ?? decoy)
+        return stored !== undefined && timingSafeEqual(tag, stored.tag)
+      }),
+    isOutdated(hash) {
+      const stored = decode(hash)
+      return stored === undefined || stored.memory < memoryKib || stored.passes < PASSES
+    },
+  }
+}
+
+function derive(
+  password: string,
+  { memory, passes, parallelism, salt }: Parameters,
+): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    argon2(
+      'argon2id',
+      {
+        message: Buffer.from(password.normalize('NFKC')),
+        nonce: salt,
+        parallelism,
+        tagLength: TAG_BYTES,
+        memory,
+        passes,
+      },
+      (error, tag) => (error ? reject(error) : resolve(Buffer.from(tag))),
+    )
+  })
+}
+
+function encode({ memory, passes, parallelism, salt, tag }: Parameters): string {
+  const b64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
+  return `$argon2id$v=19$m=${memory},t=${passes},p=${parallelism}$${b64(salt)}$${b64(tag)}`
+}
+
+function decode(hash: string): Parameters | undefined {
+  const parts = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([^$]+)\$([^$]+)$/.exec(hash)
+  if (parts === null) return undefined
+  const [, memory, passes, parallelism, salt = '', tag = ''] = parts
+  return {
+    memory: Number(memory),
+    passes: Number(passes),
+    parallelism: Number(parallelism),
+    salt: Buffer.from(salt, 'base64'),
+    tag: Buffer.from(tag, 'base64'),
+  }
+}
+
+/** Runs at most `concurrent` tasks; lets `waiting` more queue; refuses the rest. */
+function limiter(concurrent: number, waiting: number) {
+  let running = 0
+  const queue: (() => void)[] = []
+  return async <T>(task: () => Promise<T>): Promise<T> => {
+    if (running < concurrent) running++
+    else {
+      if (queue.length >= waiting) {
+        throw new CoreError('too_many_requests', 'Too many logins at once. Try again shortly.', {
+          retryAfterSeconds: 2,
+        })
+      }
+      await new Promise<void>((resolve) => queue.push(resolve))
+    }
+    try {
+      return await task()
+    } finally {
+      // Handing the slot over, rather than freeing it, keeps newcomers from overtaking.
+      const next = queue.shift()
+      if (next === undefined) running--
+      else next()
+    }
+  }
+}
+
+/** Long enough to pass the length rule, and on every list of leaked passwords. */
+const WELL_KNOWN = [
+  'password',
+  'passw0rd',
+  'qwertyuiop',
+  'asdfghjkl',
+  'zxcvbnm',
+  '1q2w3e4r5t',
+  'letmein',
+  'iloveyou',
+  'administrator',
+  'changeme',
+  'welcome',
+  'correcthorsebatterystaple',
+  'thequickbrownfox',
+  'mintmark',
+  'secret',
+  'admin',
+  'dragon',
+  'monkey',
+  'football',
+  'baseball',
+  'superman',
+]
+
+/**
+ * NIST SP 800-63B-4 §3.1.1.2 for a password that is the only factor: at least 15 characters, no rules
+ * of composition, nothing that everybody tries. Throws `invalid_input`.
+ */
+export function checkNewPassword(password: string, user: { username: string }): void {
+  const length = [...password].length
+  if (length < MIN_LENGTH) {
+    throw new CoreError(
+      'invalid_input',
+      `The password needs at least ${MIN_LENGTH} characters. A phrase of several words is good.`,
+    )
+  }
+  if (password.length > MAX_LENGTH) {
+    throw new CoreError('invalid_input', `The password may have at most ${MAX_LENGTH} characters.`)
+  }
+  if (isGuessable(nameKey(password), nameKey(user.username))) {
+    throw new CoreError(
+      'invalid_input',
+      'This password is easy to guess. Choose words that do not belong together.',
+    )
+  }
+}
+
+/** What is left once the well-known parts, runs and repeats are taken out decides. */
+function isGuessable(password: string, username: string): boolean {
+  let rest = password
+  for (const known of [username, ...WELL_KNOWN]) {
+    if (known.length >= 4) rest = rest.replaceAll(known, '')
+  }
+  rest = rest.replace(/(.{1,6}?)\1+/gu, '$1')
+  return rest.length < 8 || new Set(rest).size < 5 || isRun(rest)
+}
+
+function isRun(text: string): boolean {
+  const steps = new Set<number>()
+  for (let i = 1; i < text.length; i++) steps.add(text.charCodeAt(i) - text.charCodeAt(i - 1))
+  return steps.size <= 2
+}

@@ -1,0 +1,84 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Caller } from '../core/caller.ts'
+import type { Core } from '../core/core.ts'
+import { CoreError } from '../core/errors.ts'
+import type { Via } from '../core/tokens/token.ts'
+import type { Demand, Verdict } from '../core/tokens/verify.ts'
+import { type AccessJwts, looksLikeJwt } from './access-jwt.ts'
+import type { CredentialReader } from './credential.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by the guard; read it through `callerOf`. */
+    caller: Caller | undefined
+  }
+  interface FastifyContextConfig {
+    /** Answered without a credential. Everything else is guarded. */
+    public?: boolean
+  }
+}
+
+export interface GuardOptions {
+  core: Core
+  jwts: AccessJwts
+  /** Where this API's clients put their credential. */
+  credential: CredentialReader
+  via: Via
+}
+
+/** Registers the request decoration once, at the root. */
+export function prepareGuard(app: FastifyInstance): void {
+  app.decorateRequest('caller', undefined)
+}
+
+/**
+ * Guards every route of the scope it is called in: deny by default, unless the route says
+ * `config: { public: true }`. A hook of each route, never a path prefix, so that no spelling of a path
+ * gets around it.
+ */
+export function guard(app: FastifyInstance, options: GuardOptions): void {
+  app.addHook('onRequest', async (request) => {
+    if (request.routeOptions.config.public === true) return
+    request.caller = await authenticate(request, options)
+  })
+}
+
+/** Who is asking. Throws (a 500) on a route that forgot its guard, rather than answering. */
+export function callerOf(request: FastifyRequest): Caller {
+  if (request.caller === undefined) throw new Error('This route is not guarded.')
+  return request.caller
+}
+
+/** Where the request came from, for routes that answer without a credential. */
+export function originOf(request: FastifyRequest, via: Via): Caller['origin'] {
+  return { ip: request.ip, requestId: request.id, via }
+}
+
+async function authenticate(
+  request: FastifyRequest,
+  { core, jwts, credential, via }: GuardOptions,
+): Promise<Caller> {
+  const presented = credential(request)
+  if (presented === undefined) {
+    throw new CoreError('unauthenticated', 'This needs a credential. Send a token.')
+  }
+  const verdict = await verdictOn(presented, { core, jwts, demand: { ip: request.ip } })
+  if (!verdict.active) {
+    // Which check failed is for the log only; the caller hears one sentence.
+    throw new CoreError('unauthenticated', 'The credential is not valid.', {
+      detail: { reason: verdict.reason },
+    })
+  }
+  return { principal: verdict.principal, origin: originOf(request, via) }
+}
+
+/** The verdict on a secret of any kind, or on an access token derived from one. */
+export async function verdictOn(
+  presented: string,
+  { core, jwts, demand }: { core: Core; jwts: AccessJwts; demand: Demand },
+): Promise<Verdict> {
+  if (!looksLikeJwt(presented)) return core.verifier.verify(presented, demand)
+  const sourceId = await jwts.sourceOf(presented)
+  if (sourceId === undefined) return { active: false, reason: 'malformed', principal: undefined }
+  return core.verifier.verifyById(sourceId, demand)
+}

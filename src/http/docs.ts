@@ -1,0 +1,41 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import type { FastifyInstance } from 'fastify'
+
+/** OpenAPI 3.1 of our own API, and a readable reference with locally served assets. */
+export async function registerDocs(
+  app: FastifyInstance,
+  { publicUrl, version }: { publicUrl: string; version: string },
+): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Mintmark',
+        version,
+        description: 'Issue, scope, list, verify, rotate, revoke and audit tokens.',
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      servers: [{ url: publicUrl }],
+      components: {
+        securitySchemes: {
+          bearer: { type: 'http', scheme: 'bearer', description: 'Any active token.' },
+        },
+      },
+      security: [{ bearer: [] }],
+    },
+    hideUntagged: true,
+  })
+  app.get('/api/openapi.json', { config: { public: true } }, async () => app.swagger())
+  await app.register(async (scope) => {
+    // The reference page is the only one with scripts; they all come from this server.
+    scope.addHook('onRoute', (route) => {
+      route.config = { ...route.config, public: true }
+    })
+    await scope.register(swaggerUi, {
+      routePrefix: '/docs',
+      staticCSP: true,
+      uiConfig: { deepLinking: false, persistAuthorization: false },
+    })
+  })
+}

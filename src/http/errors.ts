@@ -1,0 +1,149 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { CoreError, type ErrorCode } from '../core/errors.ts'
+
+/** What went wrong, before a dialect gives it its own shape. */
+export interface Failure {
+  /** Status that our own API answers; dialects may choose another. */
+  status: number
+  /** A CoreError's code, or what HTTP itself refused. */
+  code: ErrorCode | HttpCode
+  message: string
+  retryAfterSeconds: number | undefined
+}
+
+/** Refused before core was asked. */
+export type HttpCode =
+  | 'route_not_found'
+  | 'payload_too_large'
+  | 'unsupported_media_type'
+  | 'internal_error'
+
+const STATUS: Record<ErrorCode, number> = {
+  invalid_input: 400,
+  unauthenticated: 401,
+  login_failed: 401,
+  password_change_required: 403,
+  forbidden: 403,
+  beyond_rights: 403,
+  not_found: 404,
+  name_taken: 409,
+  last_admin: 409,
+  token_not_active: 409,
+  conflict: 409,
+  idempotency_mismatch: 422,
+  too_many_requests: 429,
+  not_configured: 501,
+  upstream_failed: 502,
+  unavailable: 503,
+}
+
+/** Body of an error in an API's own shape. */
+export type ErrorShape = (failure: Failure, request: FastifyRequest) => object | undefined
+
+export interface ErrorOptions {
+  shape: ErrorShape
+  contentType?: string
+}
+
+/** Answers errors of the scope in its API's shape. Call it in the scope of each API. */
+export function answerErrors(app: FastifyInstance, options: ErrorOptions): void {
+  app.setErrorHandler((error: FastifyError | CoreError, request, reply) =>
+    sendFailure(failureOf(error, request), { request, reply, options }),
+  )
+}
+
+/** Sends a failure; also for routes that found no handler. */
+export function sendFailure(
+  failure: Failure,
+  {
+    request,
+    reply,
+    options,
+  }: { request: FastifyRequest; reply: FastifyReply; options: ErrorOptions },
+): FastifyReply {
+  if (failure.status === 401) reply.header('www-authenticate', 'Bearer')
+  if (failure.retryAfterSeconds !== undefined) {
+    reply.header('retry-after', String(failure.retryAfterSeconds))
+  }
+  const body = options.shape(failure, request)
+  reply.code(failure.status).header('cache-control', 'no-store')
+  if (body === undefined) return reply.send()
+  return reply
+    .header('content-type', options.contentType ?? 'application/json; charset=utf-8')
+    .serializer((payload: unknown) => JSON.stringify(payload))
+    .send(body)
+}
+
+/** Anything thrown → what to tell. Unexpected errors are logged here and say nothing on the wire. */
+export function failureOf(error: FastifyError | CoreError, request: FastifyRequest): Failure {
+  if (error instanceof CoreError) {
+    const { code, message, retryAfterSeconds, detail, cause } = error
+    if (STATUS[code] >= 500) request.log.error({ code, detail, err: cause }, message)
+    else request.log.debug({ code, detail }, message)
+    return { status: STATUS[code], code, message, retryAfterSeconds }
+  }
+  const status = error.statusCode ?? 500
+  if (status < 500) return refusedByHttp(error, status)
+  request.log.error({ err: error }, 'Unexpected error')
+  return {
+    status: 500,
+    code: 'internal_error',
+    message: `Something went wrong on our side. Tell your administrator the request id ${request.id}.`,
+    retryAfterSeconds: undefined,
+  }
+}
+
+function refusedByHttp(error: FastifyError, status: number): Failure {
+  const known: Record<number, HttpCode | ErrorCode> = {
+    404: 'route_not_found',
+    413: 'payload_too_large',
+    415: 'unsupported_media_type',
+    429: 'too_many_requests',
+  }
+  const code = known[status] ?? 'invalid_input'
+  return {
+    status,
+    code,
+    message: code === 'invalid_input' ? sentence(error) : error.message,
+    retryAfterSeconds: undefined,
+  }
+}
+
+function sentence(error: FastifyError): string {
+  const [problem] = error.validation ?? []
+  if (problem === undefined) return error.message
+  const where = `${error.validationContext ?? 'request'}${problem.instancePath}`
+  const extra = problem.params['additionalProperty']
+  const which = typeof extra === 'string' ? ` ("${extra.slice(0, 60)}")` : ''
+  return `${where} ${problem.message ?? 'is not valid'}${which}.`
+}
+
+/** RFC 9457 problem document, the shape of our own API. */
+export const problemDocument: ErrorOptions = {
+  contentType: 'application/problem+json',
+  shape: ({ status, code, message }, request) => ({
+    type: 'about:blank',
+    title: TITLES[status] ?? 'Error',
+    status,
+    detail: message,
+    code,
+    requestId: request.id,
+  }),
+}
+
+const TITLES: Record<number, string> = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  409: 'Conflict',
+  413: 'Payload Too Large',
+  415: 'Unsupported Media Type',
+  422: 'Unprocessable Content',
+  429: 'Too Many Requests',
+  500: 'Internal Server Error',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+}

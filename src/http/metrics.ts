@@ -1,0 +1,53 @@
+import type { FastifyInstance } from 'fastify'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { Verifier } from '../core/tokens/verify.ts'
+
+export interface Metrics {
+  registry: Registry
+  /** Verdicts by outcome: `active` or the reason of the refusal. */
+  verdicts: Counter<'outcome'>
+}
+
+/** Prometheus figures. Labels are route patterns, never URLs or ids, so their number is bounded. */
+export function createMetrics(verifier: Verifier): Metrics {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry, prefix: 'mintmark_' })
+  new Gauge({
+    name: 'mintmark_cached_tokens',
+    help: 'Tokens in the verdict cache.',
+    registers: [registry],
+    collect() {
+      this.set(verifier.cachedEntries())
+    },
+  })
+  const verdicts = new Counter({
+    name: 'mintmark_verdicts_total',
+    help: 'Answers of the verify endpoints by outcome.',
+    labelNames: ['outcome'],
+    registers: [registry],
+  })
+  return { registry, verdicts }
+}
+
+export function measureRequests(app: FastifyInstance, { registry }: Metrics): void {
+  const duration = new Histogram({
+    name: 'mintmark_http_request_duration_seconds',
+    help: 'Duration of requests by method, route pattern and status class.',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
+    registers: [registry],
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    duration.observe(
+      {
+        method: request.method,
+        route: request.routeOptions.url ?? 'none',
+        status: `${Math.floor(reply.statusCode / 100)}xx`,
+      },
+      reply.elapsedTime / 1000,
+    )
+  })
+  app.get('/metrics', { config: { public: true } }, async (_, reply) =>
+    reply.type(registry.contentType).send(await registry.metrics()),
+  )
+}

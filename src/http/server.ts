@@ -1,0 +1,105 @@
+import { randomUUID } from 'node:crypto'
+import cookie from '@fastify/cookie'
+import helmet from '@fastify/helmet'
+import rateLimit from '@fastify/rate-limit'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { Config } from '../config.ts'
+import { CoreError } from '../core/errors.ts'
+import { prepareGuard } from './auth.ts'
+import { answerErrors, problemDocument, sendFailure } from './errors.ts'
+import { logRequests } from './logging.ts'
+
+const BODY_LIMIT_BYTES = 65_536
+const MAX_HEADER_BYTES = 16_384
+const REQUEST_TIMEOUT_MS = 30_000
+const HEADERS_TIMEOUT_MS = 10_000
+
+/** A server with everything that all APIs share, and no route yet. */
+export async function createServer(
+  config: Pick<Config, 'tls' | 'trustedProxies' | 'publicUrl' | 'loginRateLimit'>,
+  log: FastifyBaseLogger,
+): Promise<FastifyInstance> {
+  const app = Fastify({
+    loggerInstance: log,
+    disableRequestLogging: true,
+    genReqId: () => randomUUID(),
+    requestIdHeader: false,
+    bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    // Only peers that the operator named may speak for others.
+    trustProxy: config.trustedProxies.length > 0 ? config.trustedProxies : false,
+    onProtoPoisoning: 'error',
+    onConstructorPoisoning: 'error',
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    routerOptions: { ignoreTrailingSlash: false, maxParamLength: 1024 },
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } },
+    http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS },
+    ...(config.tls === undefined
+      ? {}
+      : { https: { ...config.tls, maxHeaderSize: MAX_HEADER_BYTES } }),
+  }).withTypeProvider<TypeBoxTypeProvider>()
+
+  prepareGuard(app)
+  acceptEmptyJson(app)
+  app.addHook('onSend', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+  })
+  logRequests(app)
+  await app.register(helmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        baseUri: ["'none'"],
+        formAction: ["'none'"],
+        frameAncestors: ["'none'"],
+      },
+    },
+    referrerPolicy: { policy: 'no-referrer' },
+    strictTransportSecurity: config.publicUrl.startsWith('https:')
+      ? { maxAge: 31_536_000, includeSubDomains: true }
+      : false,
+  })
+  await app.register(cookie)
+  await app.register(rateLimit, {
+    global: false,
+    max: config.loginRateLimit,
+    timeWindow: '1 minute',
+    errorResponseBuilder: (_, { ttl }) =>
+      new CoreError('too_many_requests', 'Too many requests from this address. Slow down.', {
+        retryAfterSeconds: Math.max(1, Math.ceil(ttl / 1000)),
+      }),
+  })
+  answerErrors(app, problemDocument)
+  app.setNotFoundHandler((request, reply) =>
+    sendFailure(
+      {
+        status: 404,
+        code: 'route_not_found',
+        message: 'There is nothing at this path. /docs lists what there is.',
+        retryAfterSeconds: undefined,
+      },
+      { request, reply, options: problemDocument },
+    ),
+  )
+  return app
+}
+
+/** Route option for doors that answer without a credential: so many per minute and address. */
+export const publicDoor = { config: { public: true, rateLimit: {} } }
+
+/**
+ * Generated clients send `Content-Type: application/json` with no body at all; Fastify's own parser
+ * refuses exactly those.
+ */
+function acceptEmptyJson(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.removeContentTypeParser(['application/json', 'text/plain'])
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body.length === 0) done(null, undefined)
+    else parse(request, body as string, done)
+  })
+}

@@ -1,0 +1,94 @@
+import type { Kysely, Selectable } from 'kysely'
+import type { AuditAction, AuditRecord, AuditSubject } from '../core/audit/event.ts'
+import type { AuditStore } from '../core/audit/store.ts'
+import type { TokenId, UserId } from '../core/id.ts'
+import type { Via } from '../core/tokens/token.ts'
+import type { AuditTable, Schema } from './schema.ts'
+
+function toRecord(row: Selectable<AuditTable>): AuditRecord {
+  return {
+    sequence: row.sequence,
+    atMs: row.at_ms,
+    action: row.action as AuditAction,
+    subjectType: row.subject_type as AuditSubject,
+    subjectId: row.subject_id,
+    actorId: (row.actor_id ?? undefined) as UserId | undefined,
+    actorName: row.actor_name ?? undefined,
+    actorTokenId: (row.actor_token_id ?? undefined) as TokenId | undefined,
+    ip: row.ip ?? undefined,
+    requestId: row.request_id ?? undefined,
+    via: row.via as Via | 'system',
+    before: parsed(row.before),
+    after: parsed(row.after),
+    hash: row.hash,
+  }
+}
+
+function parsed(json: string | null): Record<string, unknown> | undefined {
+  return json === null ? undefined : (JSON.parse(json) as Record<string, unknown>)
+}
+
+function text(value: Record<string, unknown> | undefined): string | null {
+  return value === undefined ? null : JSON.stringify(value)
+}
+
+export function auditStore(db: Kysely<Schema>): AuditStore {
+  return {
+    last: () =>
+      db
+        .selectFrom('audit')
+        .select(['sequence', 'hash'])
+        .orderBy('sequence', 'desc')
+        .limit(1)
+        .executeTakeFirst(),
+    async append(record) {
+      await db
+        .insertInto('audit')
+        .values({
+          sequence: record.sequence,
+          at_ms: record.atMs,
+          action: record.action,
+          subject_type: record.subjectType,
+          subject_id: record.subjectId,
+          actor_id: record.actorId ?? null,
+          actor_name: record.actorName ?? null,
+          actor_token_id: record.actorTokenId ?? null,
+          ip: record.ip ?? null,
+          request_id: record.requestId ?? null,
+          via: record.via,
+          before: text(record.before),
+          after: text(record.after),
+          hash: record.hash,
+        })
+        .execute()
+    },
+    async list(filter, from, size) {
+      const backwards = from?.direction === 'before'
+      let query = db
+        .selectFrom('audit')
+        .selectAll()
+        .orderBy('sequence', backwards ? 'asc' : 'desc')
+        .limit(size)
+      if (from !== undefined) query = query.where('sequence', backwards ? '>' : '<', from.at)
+      if (filter.actorId !== undefined) query = query.where('actor_id', '=', filter.actorId)
+      if (filter.action !== undefined) query = query.where('action', '=', filter.action)
+      if (filter.subjectType !== undefined) {
+        query = query.where('subject_type', '=', filter.subjectType)
+      }
+      if (filter.subjectId !== undefined) query = query.where('subject_id', '=', filter.subjectId)
+      if (filter.fromMs !== undefined) query = query.where('at_ms', '>=', filter.fromMs)
+      if (filter.toMs !== undefined) query = query.where('at_ms', '<', filter.toMs)
+      return (await query.execute()).map(toRecord)
+    },
+    async after(sequence, limit) {
+      const rows = await db
+        .selectFrom('audit')
+        .selectAll()
+        .where('sequence', '>', sequence)
+        .orderBy('sequence')
+        .limit(limit)
+        .execute()
+      return rows.map(toRecord)
+    },
+  }
+}

@@ -1,0 +1,151 @@
+import type { Kysely, Selectable } from 'kysely'
+import { CoreError } from '../core/errors.ts'
+import type { Group, Mode, NamedMembership } from '../core/groups/group.ts'
+import type { GroupStore } from '../core/groups/store.ts'
+import type { GroupId, UserId } from '../core/id.ts'
+import { nextSerial } from './counter.ts'
+import { beyond, containsText, directionOf } from './keyset.ts'
+import type { GroupTable, Schema } from './schema.ts'
+import { isUniqueViolation } from './sqlite.ts'
+
+function toGroup(row: Selectable<GroupTable>): Group {
+  return {
+    id: row.id as GroupId,
+    serial: row.serial,
+    name: row.name,
+    description: row.description,
+    parentId: (row.parent_id ?? undefined) as GroupId | undefined,
+    createdAtMs: row.created_at_ms,
+    updatedAtMs: row.updated_at_ms,
+  }
+}
+
+async function named<T>(statement: Promise<T>): Promise<T> {
+  try {
+    return await statement
+  } catch (error) {
+    if (!isUniqueViolation(error)) throw error
+    throw new CoreError('name_taken', 'A group with this name exists.', { cause: error })
+  }
+}
+
+export function groupStore(db: Kysely<Schema>): GroupStore {
+  const live = () => db.selectFrom('group').selectAll().where('deleted_at_ms', 'is', null)
+  const one = async (query: {
+    executeTakeFirst(): Promise<Selectable<GroupTable> | undefined>
+  }) => {
+    const row = await query.executeTakeFirst()
+    return row === undefined ? undefined : toGroup(row)
+  }
+  const memberships = () =>
+    db
+      .selectFrom('membership')
+      .innerJoin('user', 'user.id', 'membership.user_id')
+      .innerJoin('group', 'group.id', 'membership.group_id')
+      .select([
+        'membership.user_id',
+        'membership.group_id',
+        'membership.mode',
+        'user.username',
+        'group.name as group_name',
+        'group.description as group_description',
+      ])
+      .orderBy('user.serial')
+      .orderBy('group.serial')
+  const many = async (query: ReturnType<typeof memberships>): Promise<NamedMembership[]> =>
+    (await query.execute()).map((row) => ({
+      userId: row.user_id as UserId,
+      groupId: row.group_id as GroupId,
+      mode: row.mode as Mode,
+      username: row.username,
+      groupName: row.group_name,
+      groupDescription: row.group_description,
+    }))
+
+  return {
+    async insert(group) {
+      const row: GroupTable = {
+        id: group.id,
+        serial: await nextSerial(db, 'group'),
+        name: group.name,
+        name_key: group.nameKey,
+        description: group.description,
+        parent_id: group.parentId ?? null,
+        created_at_ms: group.atMs,
+        updated_at_ms: group.atMs,
+        deleted_at_ms: null,
+      }
+      await named(db.insertInto('group').values(row).execute())
+      return toGroup(row)
+    },
+    byId: (id) => one(live().where('id', '=', id)),
+    byNameKey: (key) => one(live().where('name_key', '=', key)),
+    async list(filter, from, size) {
+      const direction = directionOf(from)
+      let query = live().orderBy('created_at_ms', direction).orderBy('id', direction).limit(size)
+      if (from !== undefined) query = query.where(beyond(from))
+      const { text } = filter
+      if (text !== undefined) {
+        query = query.where((eb) =>
+          eb.or([containsText('name', text), containsText('description', text)]),
+        )
+      }
+      return (await query.execute()).map(toGroup)
+    },
+    async all() {
+      return (await live().orderBy('serial').execute()).map(toGroup)
+    },
+    async update(id, to) {
+      await named(
+        db
+          .updateTable('group')
+          .set({
+            name: to.name,
+            name_key: to.nameKey,
+            description: to.description,
+            updated_at_ms: to.atMs,
+          })
+          .where('id', '=', id)
+          .execute(),
+      )
+    },
+    async remove(id, atMs) {
+      await db.deleteFrom('membership').where('group_id', '=', id).execute()
+      await db
+        .updateTable('group')
+        .set({ deleted_at_ms: atMs, updated_at_ms: atMs })
+        .where('id', '=', id)
+        .execute()
+    },
+    async putMembership({ userId, groupId, mode }, atMs) {
+      await db
+        .insertInto('membership')
+        .values({ user_id: userId, group_id: groupId, mode, created_at_ms: atMs })
+        .onConflict((conflict) => conflict.columns(['user_id', 'group_id']).doUpdateSet({ mode }))
+        .execute()
+    },
+    async removeMembership(userId, groupId) {
+      const { numDeletedRows } = await db
+        .deleteFrom('membership')
+        .where('user_id', '=', userId)
+        .where('group_id', '=', groupId)
+        .executeTakeFirst()
+      return numDeletedRows > 0n
+    },
+    async removeMembershipsOf(userId) {
+      await db.deleteFrom('membership').where('user_id', '=', userId).execute()
+    },
+    async mode(userId, groupId) {
+      const row = await db
+        .selectFrom('membership')
+        .select('mode')
+        .where('user_id', '=', userId)
+        .where('group_id', '=', groupId)
+        .executeTakeFirst()
+      return row?.mode as Mode | undefined
+    },
+    membershipsOfUser: (id) => many(memberships().where('membership.user_id', '=', id)),
+    membershipsOfGroup: (id) => many(memberships().where('membership.group_id', '=', id)),
+    allMemberships: () => many(memberships()),
+  }
+}

@@ -1,0 +1,132 @@
+import type { Kysely } from 'kysely'
+import type { KeyPurpose, KeyStore } from '../core/keys/store.ts'
+import type { Policy, PolicyStore } from '../core/policy/policy.ts'
+import type { IdempotencyStore, LockoutStore } from '../core/store.ts'
+import type { Schema } from './schema.ts'
+
+export function policyStore(db: Kysely<Schema>): PolicyStore {
+  return {
+    async load() {
+      const rows = await db.selectFrom('policy').select(['name', 'value']).execute()
+      return Object.fromEntries(
+        // JSON has no undefined; a limit that was taken away is stored as null.
+        rows.map(({ name, value }) => [name, JSON.parse(value) ?? undefined]),
+      ) as Partial<Policy>
+    },
+    async save(policy, atMs) {
+      for (const [name, value] of Object.entries(policy)) {
+        const row = { name, value: JSON.stringify(value ?? null), updated_at_ms: atMs }
+        await db
+          .insertInto('policy')
+          .values(row)
+          .onConflict((conflict) => conflict.column('name').doUpdateSet(row))
+          .execute()
+      }
+    },
+  }
+}
+
+export function keyStore(db: Kysely<Schema>): KeyStore {
+  const keys = () => db.selectFrom('key').selectAll()
+  const toKey = (row: Schema['key']) => ({
+    id: row.id,
+    purpose: row.purpose as KeyPurpose,
+    sealed: row.sealed,
+    createdAtMs: row.created_at_ms,
+    retiredAtMs: row.retired_at_ms ?? undefined,
+  })
+  return {
+    async insert(key) {
+      await db
+        .insertInto('key')
+        .values({
+          id: key.id,
+          purpose: key.purpose,
+          sealed: key.sealed,
+          created_at_ms: key.createdAtMs,
+          retired_at_ms: key.retiredAtMs ?? null,
+        })
+        .execute()
+    },
+    async all() {
+      return (await keys().execute()).map(toKey)
+    },
+    async byId(id) {
+      const row = await keys().where('id', '=', id).executeTakeFirst()
+      return row === undefined ? undefined : toKey(row)
+    },
+    async purge(purpose, createdBeforeMs) {
+      await db
+        .deleteFrom('key')
+        .where('purpose', '=', purpose)
+        .where('created_at_ms', '<', createdBeforeMs)
+        .execute()
+    },
+  }
+}
+
+export function idempotencyStore(db: Kysely<Schema>): IdempotencyStore {
+  return {
+    async find(scope, keyDigest) {
+      const row = await db
+        .selectFrom('idempotency')
+        .selectAll()
+        .where('scope', '=', scope)
+        .where('key_digest', '=', keyDigest)
+        .executeTakeFirst()
+      if (row === undefined) return undefined
+      return {
+        scope: row.scope,
+        keyDigest: row.key_digest,
+        requestDigest: row.request_digest,
+        sealed: row.sealed,
+        expiresAtMs: row.expires_at_ms,
+      }
+    },
+    async put(entry) {
+      const row = {
+        scope: entry.scope,
+        key_digest: entry.keyDigest,
+        request_digest: entry.requestDigest,
+        sealed: entry.sealed,
+        expires_at_ms: entry.expiresAtMs,
+      }
+      await db
+        .insertInto('idempotency')
+        .values(row)
+        .onConflict((conflict) => conflict.columns(['scope', 'key_digest']).doUpdateSet(row))
+        .execute()
+    },
+    async purge(nowMs) {
+      await db.deleteFrom('idempotency').where('expires_at_ms', '<=', nowMs).execute()
+    },
+  }
+}
+
+export function lockoutStore(db: Kysely<Schema>): LockoutStore {
+  return {
+    async get(account) {
+      const row = await db
+        .selectFrom('lockout')
+        .select(['failures', 'locked_until_ms'])
+        .where('account', '=', account)
+        .executeTakeFirst()
+      if (row === undefined) return undefined
+      return { failures: row.failures, lockedUntilMs: row.locked_until_ms ?? undefined }
+    },
+    async put(account, { failures, lockedUntilMs }, atMs) {
+      const row = { account, failures, locked_until_ms: lockedUntilMs ?? null, at_ms: atMs }
+      await db
+        .insertInto('lockout')
+        .values(row)
+        .onConflict((conflict) => conflict.column('account').doUpdateSet(row))
+        .execute()
+    },
+    async clear(account) {
+      await db.deleteFrom('lockout').where('account', '=', account).execute()
+    },
+    async purge(olderThanMs) {
+      await db.deleteFrom('lockout').where('at_ms', '<', olderThanMs).execute()
+    },
+  }
+}

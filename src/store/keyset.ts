@@ -1,0 +1,25 @@
+import { type SqlBool, sql } from 'kysely'
+import type { Position } from '../core/page.ts'
+
+/** Turns "part of the text" into a LIKE pattern in which the caller's % and _ are themselves. */
+export function likePattern(text: string): string {
+  return `%${text.toLowerCase().replace(/[\\%_]/g, '\\$&')}%`
+}
+
+/** `column` contains `text`, caseless. */
+export function containsText(column: string, text: string) {
+  return sql<SqlBool>`lower(${sql.ref(column)}) like ${likePattern(text)} escape '\\'`
+}
+
+/**
+ * The rows beyond a position in (created_at_ms, id) order, newest first; backwards the other way
+ * round. One row-value comparison, which the index on both columns answers.
+ */
+export function beyond(from: Position) {
+  const operator = from.direction === 'after' ? sql.raw('<') : sql.raw('>')
+  return sql<SqlBool>`(created_at_ms, id) ${operator} (${from.at}, ${from.id})`
+}
+
+export function directionOf(from: Position | undefined): 'asc' | 'desc' {
+  return from?.direction === 'before' ? 'asc' : 'desc'
+}

@@ -1,0 +1,124 @@
+/** The tables as Kysely sees them. Instants are epoch milliseconds, flags 0 or 1, lists JSON text. */
+export interface Schema {
+  counter: { name: string; value: number }
+  user: UserTable
+  user_identity: { issuer: string; subject: string; user_id: string; created_at_ms: number }
+  role: {
+    name: string
+    description: string
+    scopes: string
+    created_at_ms: number
+    updated_at_ms: number
+  }
+  user_role: { user_id: string; role: string }
+  group: GroupTable
+  membership: { user_id: string; group_id: string; mode: string; created_at_ms: number }
+  token: TokenTable
+  token_label: { type: 'role' | 'scope' | 'group'; value: string; token_id: string }
+  audit: AuditTable
+  change: { sequence?: number; subject: string; subject_id: string; at_ms: number }
+  policy: { name: string; value: string; updated_at_ms: number }
+  key: {
+    id: string
+    purpose: string
+    sealed: string
+    created_at_ms: number
+    retired_at_ms: number | null
+  }
+  idempotency: {
+    scope: string
+    key_digest: string
+    request_digest: string
+    sealed: string
+    expires_at_ms: number
+  }
+  lockout: { account: string; failures: number; locked_until_ms: number | null; at_ms: number }
+}
+
+export interface UserTable {
+  id: string
+  serial: number
+  username: string
+  username_key: string
+  display_name: string
+  email: string | null
+  email_key: string | null
+  kind: string
+  global_role: string
+  active: number
+  attributes: string
+  password_hash: string | null
+  password_is_one_time: number
+  password_expires_at_ms: number | null
+  password_changed_at_ms: number | null
+  last_login_at_ms: number | null
+  created_at_ms: number
+  updated_at_ms: number
+  deleted_at_ms: number | null
+}
+
+export interface GroupTable {
+  id: string
+  serial: number
+  name: string
+  name_key: string
+  description: string
+  parent_id: string | null
+  created_at_ms: number
+  updated_at_ms: number
+  deleted_at_ms: number | null
+}
+
+export interface TokenTable {
+  id: string
+  serial: number | null
+  kind: string
+  owner_id: string
+  creator_id: string
+  creator_token_id: string | null
+  name: string | null
+  name_key: string | null
+  description: string
+  via: string
+  format: string
+  digest: string
+  pepper_id: string
+  preview: string
+  access_level: string
+  roles: string | null
+  groups: string | null
+  scopes: string | null
+  allowed_ips: string | null
+  metadata: string
+  family_id: string
+  parent_id: string | null
+  created_at_ms: number
+  updated_at_ms: number
+  expires_at_ms: number | null
+  idle_seconds: number | null
+  revoked_at_ms: number | null
+  revoked_by: string | null
+  revoke_reason: string | null
+  superseded_at_ms: number | null
+  superseded_by: string | null
+  last_used_at_ms: number | null
+  last_used_ip: string | null
+  use_count: number
+}
+
+export interface AuditTable {
+  sequence: number
+  at_ms: number
+  action: string
+  subject_type: string
+  subject_id: string
+  actor_id: string | null
+  actor_name: string | null
+  actor_token_id: string | null
+  ip: string | null
+  request_id: string | null
+  via: string
+  before: string | null
+  after: string | null
+  hash: string
+}

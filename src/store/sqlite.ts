@@ -1,0 +1,193 @@
+import { chmodSync, existsSync, mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import type { SqliteDatabase, SqliteStatement } from 'kysely'
+import { CoreError } from '../core/errors.ts'
+
+/** The WAL-reset corruption bug is in every release before this one (sqlite.org/wal.html). */
+const OLDEST_SQLITE: readonly [number, number, number] = [3, 51, 3]
+const BUSY_TIMEOUT_MS = 5000
+/** Keeps the hot statements compiled; more distinct ones than this do not exist by far. */
+const MAX_STATEMENTS = 500
+
+/** Primary result codes (sqlite.org/rescode.html) that mean "not stored, try later". */
+const UNAVAILABLE = new Map([
+  [5, 'The database is busy.'],
+  [8, 'The database is read-only.'],
+  [10, 'The disk reported an error.'],
+  [13, 'The disk is full.'],
+  [14, 'The database file cannot be opened.'],
+])
+const CONSTRAINT_UNIQUE = 2067
+const CONSTRAINT_PRIMARY_KEY = 1555
+const NOT_A_DATABASE = 26
+const CORRUPT = 11
+
+function errcodeOf(error: unknown): number | undefined {
+  const code = (error as { errcode?: unknown } | null)?.errcode
+  return typeof code === 'number' ? code : undefined
+}
+
+/** Whether a statement failed because a unique index already holds the value. */
+export function isUniqueViolation(error: unknown): boolean {
+  const code = errcodeOf(error)
+  return code === CONSTRAINT_UNIQUE || code === CONSTRAINT_PRIMARY_KEY
+}
+
+function translated(error: unknown): unknown {
+  const reason = UNAVAILABLE.get((errcodeOf(error) ?? 0) & 0xff)
+  if (reason === undefined) return error
+  return new CoreError('unavailable', `${reason} Nothing was changed. Try again shortly.`, {
+    cause: error,
+    retryAfterSeconds: 5,
+  })
+}
+
+/** node:sqlite in the shape that Kysely's SQLite dialect drives, with statements compiled once. */
+function kyselyDatabase(db: DatabaseSync): SqliteDatabase {
+  const statements = new Map<string, SqliteStatement>()
+
+  function prepare(sql: string): SqliteStatement {
+    const known = statements.get(sql)
+    if (known !== undefined) return known
+    // A deferred transaction that turns into a write can fail half-way; an immediate one waits first.
+    const fresh = wrap(db.prepare(sql === 'begin' ? 'begin immediate' : sql))
+    if (statements.size >= MAX_STATEMENTS) statements.clear()
+    statements.set(sql, fresh)
+    return fresh
+  }
+
+  return {
+    close: () => db.close(),
+    prepare(sql) {
+      try {
+        return prepare(sql)
+      } catch (error) {
+        throw translated(error)
+      }
+    },
+  }
+}
+
+function wrap(statement: StatementSync): SqliteStatement {
+  const guarded =
+    <T>(run: (parameters: SQLInputValue[]) => T) =>
+    (parameters: readonly unknown[]): T => {
+      try {
+        // Kysely passes what our own queries bind: strings, numbers and null.
+        return run(parameters as SQLInputValue[])
+      } catch (error) {
+        throw translated(error)
+      }
+    }
+  return {
+    reader: statement.columns().length > 0,
+    all: guarded((parameters) => statement.all(...parameters)),
+    run: guarded((parameters) => statement.run(...parameters)),
+    iterate: guarded((parameters) => statement.iterate(...parameters)),
+  }
+}
+
+export interface SqliteFiles {
+  /** Where all writes go. */
+  writer: SqliteDatabase
+  /** Sees what is committed, while a transaction is under way on the writer. */
+  reader: SqliteDatabase
+  /** Lets another server open the file. */
+  unlock: () => void
+}
+
+/**
+ * Opens the database file, alone: a second server on the same file is refused.
+ * Throws `not_configured` with what to do when the file is damaged, locked or set up unsafely.
+ */
+export function openSqlite(file: string): SqliteFiles {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  const unlock = takeLock(join(dirname(file), 'server.lock'))
+  try {
+    const writer = connect(file)
+    const reader = connect(file)
+    for (const path of [file, `${file}-wal`, `${file}-shm`]) {
+      if (existsSync(path)) chmodSync(path, 0o600)
+    }
+    return { writer: kyselyDatabase(writer), reader: kyselyDatabase(reader), unlock }
+  } catch (error) {
+    unlock()
+    throw error
+  }
+}
+
+/** The operating system frees this lock however the process ends, so it is never stale. */
+function takeLock(path: string): () => void {
+  const lock = new DatabaseSync(path, { timeout: 0 })
+  try {
+    lock.exec('pragma locking_mode = exclusive; begin exclusive')
+  } catch (error) {
+    lock.close()
+    throw new CoreError(
+      'not_configured',
+      `Another Mintmark process uses ${dirname(path)}. Stop it first, or give this one its own MINTMARK_DATA_DIR.`,
+      { cause: error },
+    )
+  }
+  chmodSync(path, 0o600)
+  return () => lock.close()
+}
+
+function connect(file: string): DatabaseSync {
+  const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+  try {
+    db.exec(`pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;
+      pragma mmap_size = 0; pragma journal_size_limit = 67108864`)
+    assertSettings(db)
+    return db
+  } catch (error) {
+    db.close()
+    const code = (errcodeOf(error) ?? 0) & 0xff
+    if (code !== NOT_A_DATABASE && code !== CORRUPT) throw translated(error)
+    throw new CoreError(
+      'not_configured',
+      `${file} is damaged or not a database. Restore it from a backup; Mintmark does not start empty over it.`,
+      { cause: error },
+    )
+  }
+}
+
+/** Asserted rather than assumed: builds differ in their defaults, and a lost commit is a revived token. */
+function assertSettings(db: DatabaseSync): void {
+  const value = (pragma: string) => Object.values(db.prepare(`pragma ${pragma}`).get() ?? {})[0]
+  const settings = {
+    journal_mode: value('journal_mode'),
+    synchronous: value('synchronous'),
+    foreign_keys: value('foreign_keys'),
+    busy_timeout: value('busy_timeout'),
+  }
+  const wanted = {
+    journal_mode: 'wal',
+    synchronous: 2,
+    foreign_keys: 1,
+    busy_timeout: BUSY_TIMEOUT_MS,
+  }
+  const version = String(db.prepare('select sqlite_version() as v').get()?.['v'])
+  if (JSON.stringify(settings) !== JSON.stringify(wanted)) {
+    throw new CoreError(
+      'not_configured',
+      `SQLite does not take the settings that durability needs: wanted ${JSON.stringify(wanted)}, got ${JSON.stringify(settings)}. Is the data directory on a network file system? Move it to a local disk.`,
+    )
+  }
+  if (isOlder(version)) {
+    throw new CoreError(
+      'not_configured',
+      `SQLite ${version} can corrupt a database in WAL mode; ${OLDEST_SQLITE.join('.')} or newer is needed. Use the Node that comes with this project.`,
+    )
+  }
+}
+
+function isOlder(version: string): boolean {
+  const parts = version.split('.').map(Number)
+  for (const [i, least] of OLDEST_SQLITE.entries()) {
+    const part = parts[i] ?? 0
+    if (part !== least) return part < least
+  }
+  return false
+}

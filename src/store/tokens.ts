@@ -1,0 +1,309 @@
+import { type Kysely, type Selectable, type SelectQueryBuilder, type SqlBool, sql } from 'kysely'
+import { CoreError } from '../core/errors.ts'
+import type { TokenId, UserId } from '../core/id.ts'
+import type { SecretFormat } from '../core/secret.ts'
+import type { NewToken, Revocation, TokenFilter, TokenStore } from '../core/tokens/store.ts'
+import type {
+  AccessLevel,
+  GroupLimit,
+  Token,
+  TokenKind,
+  TokenState,
+  Via,
+} from '../core/tokens/token.ts'
+import { nextSerial } from './counter.ts'
+import { beyond, containsText, directionOf } from './keyset.ts'
+import type { Schema, TokenTable } from './schema.ts'
+import { isUniqueViolation } from './sqlite.ts'
+
+function toToken(row: Selectable<TokenTable>): Token {
+  return {
+    id: row.id as TokenId,
+    serial: row.serial ?? undefined,
+    kind: row.kind as TokenKind,
+    ownerId: row.owner_id as UserId,
+    creatorId: row.creator_id as UserId,
+    name: row.name ?? undefined,
+    description: row.description,
+    via: row.via as Via,
+    format: row.format as SecretFormat,
+    preview: row.preview,
+    limits: {
+      accessLevel: row.access_level as AccessLevel,
+      roles: list<string>(row.roles),
+      groups: list<GroupLimit>(row.groups),
+      scopes: list<string>(row.scopes),
+      allowedIps: list<string>(row.allowed_ips),
+    },
+    metadata: JSON.parse(row.metadata) as Record<string, unknown>,
+    familyId: row.family_id as TokenId,
+    parentId: (row.parent_id ?? undefined) as TokenId | undefined,
+    createdAtMs: row.created_at_ms,
+    updatedAtMs: row.updated_at_ms,
+    expiresAtMs: row.expires_at_ms ?? undefined,
+    idleSeconds: row.idle_seconds ?? undefined,
+    revokedAtMs: row.revoked_at_ms ?? undefined,
+    revokedBy: (row.revoked_by ?? undefined) as UserId | undefined,
+    revokeReason: row.revoke_reason ?? undefined,
+    supersededAtMs: row.superseded_at_ms ?? undefined,
+    supersededBy: (row.superseded_by ?? undefined) as TokenId | undefined,
+    lastUsedAtMs: row.last_used_at_ms ?? undefined,
+    lastUsedIp: row.last_used_ip ?? undefined,
+    useCount: row.use_count,
+  }
+}
+
+function list<T>(json: string | null): readonly T[] | null {
+  return json === null ? null : (JSON.parse(json) as T[])
+}
+
+function toRow(token: NewToken, serial: number): TokenTable {
+  const json = (value: readonly unknown[] | null) => (value === null ? null : JSON.stringify(value))
+  return {
+    id: token.id,
+    serial,
+    kind: token.kind,
+    owner_id: token.ownerId,
+    creator_id: token.creatorId,
+    creator_token_id: token.creatorTokenId ?? null,
+    name: token.name ?? null,
+    name_key: token.nameKey ?? null,
+    description: token.description,
+    via: token.via,
+    format: token.format,
+    digest: token.digest,
+    pepper_id: token.pepperId,
+    preview: token.preview,
+    access_level: token.limits.accessLevel,
+    roles: json(token.limits.roles),
+    groups: json(token.limits.groups),
+    scopes: json(token.limits.scopes),
+    allowed_ips: json(token.limits.allowedIps),
+    metadata: JSON.stringify(token.metadata),
+    family_id: token.familyId,
+    parent_id: token.parentId ?? null,
+    created_at_ms: token.createdAtMs,
+    updated_at_ms: token.updatedAtMs,
+    expires_at_ms: token.expiresAtMs ?? null,
+    idle_seconds: token.idleSeconds ?? null,
+    revoked_at_ms: null,
+    revoked_by: null,
+    revoke_reason: null,
+    superseded_at_ms: null,
+    superseded_by: null,
+    last_used_at_ms: null,
+    last_used_ip: null,
+    use_count: 0,
+  }
+}
+
+/** What the index of labels holds of a token, so that filters by role, scope and group find it. */
+function labelsOf({ id, limits }: NewToken): Schema['token_label'][] {
+  return [
+    ...(limits.roles ?? []).map((value) => ({ type: 'role' as const, value, token_id: id })),
+    ...(limits.scopes ?? []).map((value) => ({ type: 'scope' as const, value, token_id: id })),
+    ...(limits.groups ?? []).map((group) => ({
+      type: 'group' as const,
+      value: group.id,
+      token_id: id,
+    })),
+  ]
+}
+
+async function named<T>(statement: Promise<T>): Promise<T> {
+  try {
+    return await statement
+  } catch (error) {
+    if (!isUniqueViolation(error)) throw error
+    throw new CoreError('name_taken', 'The owner has a token of this name. Choose another.', {
+      cause: error,
+    })
+  }
+}
+
+/** Mirrors `stateOf` in core. */
+function stateIs(state: TokenState, nowMs: number) {
+  if (state === 'revoked') return sql<SqlBool>`revoked_at_ms is not null`
+  if (state === 'superseded') {
+    return sql<SqlBool>`(revoked_at_ms is null and superseded_at_ms is not null)`
+  }
+  const alive = sql`revoked_at_ms is null and superseded_at_ms is null`
+  return state === 'expired'
+    ? sql<SqlBool>`(${alive} and expires_at_ms <= ${nowMs})`
+    : sql<SqlBool>`(${alive} and (expires_at_ms is null or expires_at_ms > ${nowMs}))`
+}
+
+function filtered<O>(
+  start: SelectQueryBuilder<Schema, 'token', O>,
+  filter: TokenFilter,
+  nowMs: number,
+): SelectQueryBuilder<Schema, 'token', O> {
+  let query = start
+  const { ids, ownerId, creatorId, kinds, states, groupId, role, via, text } = filter
+  if (ids !== undefined) query = query.where('id', 'in', ids)
+  if (ownerId !== undefined) query = query.where('owner_id', '=', ownerId)
+  if (creatorId !== undefined) query = query.where('creator_id', '=', creatorId)
+  if (kinds !== undefined) query = query.where('kind', 'in', kinds)
+  if (via !== undefined) query = query.where('via', 'in', via)
+  if (states !== undefined) {
+    query = query.where((eb) => eb.or(states.map((state) => stateIs(state, nowMs))))
+  }
+  if (groupId !== undefined) query = labelled(query, 'group', groupId)
+  if (role !== undefined) query = labelled(query, 'role', role)
+  if (text !== undefined) {
+    query = query.where((eb) =>
+      eb.or([containsText('name', text), containsText('description', text)]),
+    )
+  }
+  return query
+}
+
+function labelled<O>(
+  query: SelectQueryBuilder<Schema, 'token', O>,
+  type: 'role' | 'scope' | 'group',
+  value: string,
+): SelectQueryBuilder<Schema, 'token', O> {
+  return query.where('id', 'in', (eb) =>
+    eb
+      .selectFrom('token_label')
+      .select('token_id')
+      .where('type', '=', type)
+      .where('value', '=', value),
+  )
+}
+
+export function tokenStore(db: Kysely<Schema>): TokenStore {
+  const tokens = () => db.selectFrom('token').selectAll()
+  const one = async (query: {
+    executeTakeFirst(): Promise<Selectable<TokenTable> | undefined>
+  }) => {
+    const row = await query.executeTakeFirst()
+    return row === undefined ? undefined : toToken(row)
+  }
+
+  /** Revokes `roots` with their families and all that is derived from them. */
+  async function revokeAll(
+    roots: ReturnType<typeof sql<{ id: string }>>,
+    revocation: Revocation,
+  ): Promise<TokenId[]> {
+    const { rows } = await sql<{ id: string }>`
+      with recursive doomed(id, family_id) as (
+        select id, family_id from token where family_id in (select family_id from token where id in (${roots}))
+        union
+        select child.id, child.family_id from token child join doomed on child.parent_id = doomed.id
+      )
+      update token set revoked_at_ms = ${revocation.atMs}, revoked_by = ${revocation.by ?? null},
+        revoke_reason = ${revocation.reason}, updated_at_ms = ${revocation.atMs}
+      where id in (select id from doomed) and revoked_at_ms is null
+      returning id`.execute(db)
+    return rows.map(({ id }) => id as TokenId)
+  }
+
+  return {
+    async insert(token) {
+      const row = toRow(token, token.serial ?? (await nextSerial(db, 'token')))
+      await named(db.insertInto('token').values(row).execute())
+      const labels = labelsOf(token)
+      if (labels.length > 0) await db.insertInto('token_label').values(labels).execute()
+      return toToken(row)
+    },
+    byId: (id) => one(tokens().where('id', '=', id)),
+    bySerial: (serial) => one(tokens().where('serial', '=', serial)),
+    byDigest: (digest) => one(tokens().where('digest', '=', digest)),
+    async list(filter, from, size, nowMs) {
+      if (filter.ids?.length === 0) return []
+      const direction = directionOf(from)
+      let query = filtered(tokens(), filter, nowMs)
+      if (from !== undefined) query = query.where(beyond(from))
+      const rows = await query
+        .orderBy('created_at_ms', direction)
+        .orderBy('id', direction)
+        .limit(size)
+        .execute()
+      return rows.map(toToken)
+    },
+    async listBySerial(filter, { offset, limit }, nowMs) {
+      const rows = await filtered(tokens(), filter, nowMs)
+        .where('serial', 'is not', null)
+        .orderBy('serial')
+        .limit(limit)
+        .offset(offset)
+        .execute()
+      return rows.map(toToken)
+    },
+    async count(filter, nowMs) {
+      const { count } = await filtered(
+        db.selectFrom('token').select((eb) => eb.fn.countAll<number>().as('count')),
+        filter,
+        nowMs,
+      ).executeTakeFirstOrThrow()
+      return Number(count)
+    },
+    async update(id, to) {
+      await named(
+        db
+          .updateTable('token')
+          .set({
+            name: to.name ?? null,
+            name_key: to.nameKey ?? null,
+            description: to.description,
+            metadata: to.metadata,
+            updated_at_ms: to.atMs,
+          })
+          .where('id', '=', id)
+          .execute(),
+      )
+    },
+    async supersede(id, by, atMs) {
+      const row = await db
+        .updateTable('token')
+        .set({
+          serial: null,
+          superseded_at_ms: atMs,
+          superseded_by: by,
+          updated_at_ms: atMs,
+        })
+        .where('id', '=', id)
+        .where('superseded_at_ms', 'is', null)
+        .where('revoked_at_ms', 'is', null)
+        .returning('id')
+        .executeTakeFirst()
+      return row !== undefined
+    },
+    revokeTree: (id, revocation) => revokeAll(sql`select ${id}`, revocation),
+    revokeOwned({ ownerId, kinds, via, exceptId }, revocation) {
+      let owned = db
+        .selectFrom('token')
+        .select('id')
+        .where('owner_id', '=', ownerId)
+        .where('revoked_at_ms', 'is', null)
+      if (kinds !== undefined) owned = owned.where('kind', 'in', kinds)
+      if (via !== undefined) owned = owned.where('via', 'in', via)
+      if (exceptId !== undefined) owned = owned.where('id', '!=', exceptId)
+      return revokeAll(sql`${owned}`, revocation)
+    },
+    async recordUse(uses) {
+      for (const use of uses) {
+        await db
+          .updateTable('token')
+          .set((eb) => ({
+            last_used_at_ms: use.lastUsedAtMs,
+            ...(use.lastUsedIp === undefined ? {} : { last_used_ip: use.lastUsedIp }),
+            use_count: eb('use_count', '+', use.count),
+          }))
+          .where('id', '=', use.tokenId)
+          .execute()
+      }
+    },
+    async purge(endedBeforeMs, limit) {
+      const { rows } = await sql<{ id: string }>`
+        delete from token where id in (
+          select id from token
+          where revoked_at_ms < ${endedBeforeMs} or superseded_at_ms < ${endedBeforeMs}
+            or expires_at_ms < ${endedBeforeMs}
+          limit ${limit})
+        returning id`.execute(db)
+      return rows.length
+    },
+  }
+}
