@@ -332,10 +332,10 @@ function unknownNames(env: Environment['env']): string[] {
 
 function crossChecks(values: Parsed): string[] {
   const problems: string[] = []
-  if ((values['tlsCert'] === undefined) !== (values['tlsKey'] === undefined)) {
+  if ((values.tlsCert === undefined) !== (values.tlsKey === undefined)) {
     problems.push('MINTMARK_TLS_CERT and MINTMARK_TLS_KEY go together. Set both or neither.')
   }
-  if ((values['upstreamIssuer'] === undefined) !== (values['upstreamClientId'] === undefined)) {
+  if ((values.upstreamIssuer === undefined) !== (values.upstreamClientId === undefined)) {
     problems.push(
       'MINTMARK_UPSTREAM_ISSUER and MINTMARK_UPSTREAM_CLIENT_ID go together. Set both or neither.',
     )

@@ -42,6 +42,8 @@ export type ErrorShape = (failure: Failure, request: FastifyRequest) => object |
 
 export interface ErrorOptions {
   shape: ErrorShape
+  /** The status in an API that differs from our own. */
+  statusOf?: (failure: Failure) => number
   contentType?: string
 }
 
@@ -61,12 +63,13 @@ export function sendFailure(
     options,
   }: { request: FastifyRequest; reply: FastifyReply; options: ErrorOptions },
 ): FastifyReply {
-  if (failure.status === 401) reply.header('www-authenticate', 'Bearer')
+  const status = options.statusOf?.(failure) ?? failure.status
+  if (status === 401) reply.header('www-authenticate', 'Bearer')
   if (failure.retryAfterSeconds !== undefined) {
     reply.header('retry-after', String(failure.retryAfterSeconds))
   }
-  const body = options.shape(failure, request)
-  reply.code(failure.status).header('cache-control', 'no-store')
+  const body = options.shape({ ...failure, status }, request)
+  reply.code(status).header('cache-control', 'no-store')
   if (body === undefined) return reply.send()
   return reply
     .header('content-type', options.contentType ?? 'application/json; charset=utf-8')
@@ -113,7 +116,7 @@ function sentence(error: FastifyError): string {
   const [problem] = error.validation ?? []
   if (problem === undefined) return error.message
   const where = `${error.validationContext ?? 'request'}${problem.instancePath}`
-  const extra = problem.params['additionalProperty']
+  const extra = problem.params.additionalProperty
   const which = typeof extra === 'string' ? ` ("${extra.slice(0, 60)}")` : ''
   return `${where} ${problem.message ?? 'is not valid'}${which}.`
 }

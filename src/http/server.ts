@@ -3,11 +3,11 @@ import cookie from '@fastify/cookie'
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Config } from '../config.ts'
 import { CoreError } from '../core/errors.ts'
 import { prepareGuard } from './auth.ts'
-import { answerErrors, problemDocument, sendFailure } from './errors.ts'
+import { answerErrors, failureOf, problemDocument, sendFailure } from './errors.ts'
 import { logRequests } from './logging.ts'
 
 const BODY_LIMIT_BYTES = 65_536
@@ -22,7 +22,7 @@ export async function createServer(
 ): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     bodyLimit: BODY_LIMIT_BYTES,
@@ -34,6 +34,11 @@ export async function createServer(
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 1024 },
+    // What the router itself refuses, such as a path that does not decode. Its message has the raw URL.
+    frameworkErrors: (error, request, reply) => {
+      const failure = { ...failureOf(error, request), message: 'The path is not valid.' }
+      sendFailure(failure, { request, reply, options: problemDocument })
+    },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } },
     http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS },
     ...(config.tls === undefined
@@ -100,6 +105,6 @@ function acceptEmptyJson(app: FastifyInstance): void {
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body.length === 0) done(null, undefined)
-    else parse(request, body as string, done)
+    else void parse(request, body as string, done)
   })
 }

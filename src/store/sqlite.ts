@@ -168,7 +168,7 @@ function assertSettings(db: DatabaseSync): void {
     foreign_keys: 1,
     busy_timeout: BUSY_TIMEOUT_MS,
   }
-  const version = String(db.prepare('select sqlite_version() as v').get()?.['v'])
+  const version = String(db.prepare('select sqlite_version() as v').get()?.v)
   if (JSON.stringify(settings) !== JSON.stringify(wanted)) {
     throw new CoreError(
       'not_configured',

@@ -1,11 +1,29 @@
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
 import { guard } from '../auth.ts'
 import { bearerCredential } from '../credential.ts'
 import { answerErrors, problemDocument } from '../errors.ts'
 import type { ApiParts } from '../parts.ts'
+import { auditRoutes } from './audit.ts'
+import { groupRoutes } from './groups.ts'
+import { policyRoutes } from './policy.ts'
+import { roleRoutes } from './roles.ts'
+import { sessionRoutes } from './session.ts'
+import { tokenRoutes } from './tokens.ts'
+import { userRoutes } from './users.ts'
+import { verifyRoutes } from './verify.ts'
 
 /** Our own REST API, `/api/v1`: the whole product. */
 export async function registerApi(app: FastifyInstance, parts: ApiParts): Promise<void> {
   guard(app, { core: parts.core, jwts: parts.jwts, credential: bearerCredential, via: 'api' })
   answerErrors(app, problemDocument)
+  const scope = app.withTypeProvider<TypeBoxTypeProvider>()
+  sessionRoutes(scope, parts)
+  tokenRoutes(scope, parts)
+  verifyRoutes(scope, parts)
+  userRoutes(scope, parts)
+  groupRoutes(scope, parts)
+  roleRoutes(scope, parts)
+  policyRoutes(scope, parts)
+  auditRoutes(scope, parts)
 }

@@ -1,0 +1,157 @@
+import type { AuditRecord } from '../../core/audit/event.ts'
+import type { Core } from '../../core/core.ts'
+import { CoreError } from '../../core/errors.ts'
+import type { Group } from '../../core/groups/group.ts'
+import type { GroupId, UserId } from '../../core/id.ts'
+import type { Cursors, Page, Position } from '../../core/page.ts'
+import { stateOf, type Token } from '../../core/tokens/token.ts'
+import type { User } from '../../core/users/user.ts'
+
+/** Epoch milliseconds → RFC 3339 in UTC. */
+export function instant(ms: number): string {
+  return new Date(ms).toISOString()
+}
+
+export function instantOrNull(ms: number | undefined): string | null {
+  return ms === undefined ? null : instant(ms)
+}
+
+/** RFC 3339 → epoch milliseconds; the schema has checked the form. Throws `invalid_input`. */
+export function parseInstant(text: string): number {
+  const ms = Date.parse(text)
+  if (Number.isNaN(ms)) {
+    throw new CoreError('invalid_input', `"${text}" is not an instant like 2030-01-31T12:00:00Z.`)
+  }
+  return ms
+}
+
+/** Names that a token's ids stand for. */
+export interface Names {
+  users: Map<UserId, string>
+  groups: Map<GroupId, string>
+  nowMs: number
+}
+
+/** Looks up, in as few queries as possible, the names that these tokens show. */
+export async function namesFor(core: Core, tokens: readonly Token[]): Promise<Names> {
+  const ids = tokens.flatMap(({ ownerId, creatorId }) => [ownerId, creatorId])
+  const needsGroups = tokens.some(
+    ({ limits }) => limits.groups !== null && limits.groups.length > 0,
+  )
+  return {
+    users: await core.usernames(ids),
+    groups: needsGroups ? await core.groupNames() : new Map(),
+    nowMs: core.clock.now(),
+  }
+}
+
+export function tokenOut(token: Token, { users, groups, nowMs }: Names) {
+  const { limits } = token
+  const person = (id: UserId) => ({ id, username: users.get(id) ?? null })
+  return {
+    id: token.id,
+    kind: token.kind,
+    state: stateOf(token, nowMs),
+    name: token.name ?? null,
+    description: token.description,
+    owner: person(token.ownerId),
+    creator: person(token.creatorId),
+    via: token.via,
+    preview: token.preview,
+    accessLevel: limits.accessLevel,
+    roles: limits.roles === null ? null : [...limits.roles],
+    groups:
+      limits.groups === null
+        ? null
+        : limits.groups.map(({ id, mode }) => ({ id, name: groups.get(id) ?? null, mode })),
+    scopes: limits.scopes === null ? null : [...limits.scopes],
+    allowedIps: limits.allowedIps === null ? null : [...limits.allowedIps],
+    metadata: token.metadata,
+    familyId: token.familyId,
+    parentId: token.parentId ?? null,
+    createdAt: instant(token.createdAtMs),
+    updatedAt: instant(token.updatedAtMs),
+    expiresAt: instantOrNull(token.expiresAtMs),
+    lastUsedAt: instantOrNull(token.lastUsedAtMs),
+    lastUsedIp: token.lastUsedIp ?? null,
+    useCount: token.useCount,
+    revokedAt: instantOrNull(token.revokedAtMs),
+    revokedBy: token.revokedBy ?? null,
+    revokeReason: token.revokeReason ?? null,
+    supersededAt: instantOrNull(token.supersededAtMs),
+    supersededBy: token.supersededBy ?? null,
+  }
+}
+
+export function userOut(user: User) {
+  return {
+    id: user.id,
+    username: user.username,
+    displayName: user.displayName,
+    email: user.email ?? null,
+    kind: user.kind,
+    globalRole: user.globalRole,
+    active: user.active,
+    attributes: user.attributes,
+    hasPassword: user.hasPassword,
+    lastLoginAt: instantOrNull(user.lastLoginAtMs),
+    createdAt: instant(user.createdAtMs),
+    updatedAt: instant(user.updatedAtMs),
+  }
+}
+
+export function groupOut(group: Group) {
+  return {
+    id: group.id,
+    name: group.name,
+    description: group.description,
+    parentId: group.parentId ?? null,
+    createdAt: instant(group.createdAtMs),
+    updatedAt: instant(group.updatedAtMs),
+  }
+}
+
+export function auditOut(record: AuditRecord) {
+  return {
+    sequence: record.sequence,
+    at: instant(record.atMs),
+    action: record.action,
+    subjectType: record.subjectType,
+    subjectId: record.subjectId,
+    actorId: record.actorId ?? null,
+    actorName: record.actorName ?? null,
+    actorTokenId: record.actorTokenId ?? null,
+    ip: record.ip ?? null,
+    requestId: record.requestId ?? null,
+    via: record.via,
+    before: record.before ?? null,
+    after: record.after ?? null,
+    hash: record.hash,
+  }
+}
+
+/** A page with its cursors as text. */
+export function pageOut<T, O>(page: Page<T>, cursors: Cursors, out: (item: T) => O) {
+  const text = (position: Position | undefined) =>
+    position === undefined ? null : cursors.encode(position)
+  return {
+    items: page.items.map(out),
+    nextCursor: text(page.next),
+    previousCursor: text(page.previous),
+  }
+}
+
+const DEFAULT_PAGE_SIZE = 100
+const MAX_PAGE_SIZE = 1000
+
+/** The page asked for. Throws `invalid_input`. */
+export function pageWish(
+  query: { cursor?: string; limit?: string },
+  cursors: Cursors,
+): { from: Position | undefined; size: number } {
+  const size = query.limit === undefined ? DEFAULT_PAGE_SIZE : Number(query.limit)
+  if (size < 1 || size > MAX_PAGE_SIZE) {
+    throw new CoreError('invalid_input', `limit must be from 1 to ${MAX_PAGE_SIZE}.`)
+  }
+  return { from: query.cursor === undefined ? undefined : cursors.decode(query.cursor), size }
+}

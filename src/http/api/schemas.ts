@@ -1,0 +1,134 @@
+import { Type } from 'typebox'
+
+/** Shapes that several routes of our own API share. Instants on this wire are RFC 3339, UTC. */
+
+export const Id = Type.String({ format: 'uuid', description: 'UUIDv7' })
+export const Instant = Type.String({ format: 'date-time' })
+export const Nullable = <T extends import('typebox').TSchema>(schema: T) =>
+  Type.Union([schema, Type.Null()])
+
+export const Mode = Type.Enum(['READ', 'WRITE', 'ADMIN'], { description: 'READ < WRITE < ADMIN' })
+export const AccessLevel = Type.Enum(['READ_ONLY', 'FULL_ACCESS'])
+export const GlobalRole = Type.Enum(['ADMIN', 'USER'])
+export const UserKind = Type.Enum(['person', 'service'])
+export const TokenKind = Type.Enum(['api', 'service', 'session'])
+export const TokenState = Type.Enum(['active', 'expired', 'revoked', 'superseded'])
+
+export const Problem = Type.Object(
+  {
+    type: Type.String(),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String({ description: 'What went wrong and what to do next.' }),
+    code: Type.String({ description: 'Stable name of the problem.' }),
+    requestId: Type.String(),
+  },
+  { description: 'RFC 9457 problem document' },
+)
+
+/** Answers that every route may give. */
+export const problems = {
+  '4xx': {
+    description: 'The request was refused.',
+    content: { 'application/problem+json': { schema: Problem } },
+  },
+  '5xx': {
+    description: 'Nothing was changed.',
+    content: { 'application/problem+json': { schema: Problem } },
+  },
+}
+
+export const NoContent = Type.Null({ description: 'Done; no content.' })
+
+export const PageQuery = {
+  cursor: Type.Optional(
+    Type.String({ maxLength: 500, description: '`nextCursor` or `previousCursor` of a page' }),
+  ),
+  // Query values are text; the number is made by us, because coercion is off everywhere.
+  limit: Type.Optional(
+    Type.String({ pattern: '^[0-9]{1,4}$', description: 'Rows per page, 1 to 1000; default 100' }),
+  ),
+}
+
+export const pageOf = <T extends import('typebox').TSchema>(item: T) =>
+  Type.Object({
+    items: Type.Array(item),
+    nextCursor: Nullable(Type.String()),
+    previousCursor: Nullable(Type.String()),
+  })
+
+export const GroupGrant = Type.Object({ id: Id, name: Type.String(), mode: Mode })
+
+export const Token = Type.Object({
+  id: Id,
+  kind: TokenKind,
+  state: TokenState,
+  name: Nullable(Type.String()),
+  description: Type.String(),
+  owner: Type.Object({ id: Id, username: Nullable(Type.String()) }),
+  creator: Type.Object({ id: Id, username: Nullable(Type.String()) }),
+  via: Type.String({ description: 'The API through which it was made' }),
+  preview: Type.String({ description: 'Enough of the secret to recognise it' }),
+  accessLevel: AccessLevel,
+  roles: Nullable(Type.Array(Type.String())),
+  groups: Nullable(Type.Array(Type.Object({ id: Id, name: Nullable(Type.String()), mode: Mode }))),
+  scopes: Nullable(Type.Array(Type.String())),
+  allowedIps: Nullable(Type.Array(Type.String())),
+  metadata: Type.Record(Type.String(), Type.Unknown()),
+  familyId: Id,
+  parentId: Nullable(Id),
+  createdAt: Instant,
+  updatedAt: Instant,
+  expiresAt: Nullable(Instant),
+  lastUsedAt: Nullable(Instant),
+  lastUsedIp: Nullable(Type.String()),
+  useCount: Type.Integer(),
+  revokedAt: Nullable(Instant),
+  revokedBy: Nullable(Id),
+  revokeReason: Nullable(Type.String()),
+  supersededAt: Nullable(Instant),
+  supersededBy: Nullable(Id),
+})
+
+export const IssuedToken = Type.Object({
+  ...Token.properties,
+  secret: Type.String({ description: 'Shown this once; keep it.' }),
+})
+
+export const User = Type.Object({
+  id: Id,
+  username: Type.String(),
+  displayName: Type.String(),
+  email: Nullable(Type.String()),
+  kind: UserKind,
+  globalRole: GlobalRole,
+  active: Type.Boolean(),
+  attributes: Type.Record(Type.String(), Type.Unknown()),
+  hasPassword: Type.Boolean(),
+  lastLoginAt: Nullable(Instant),
+  createdAt: Instant,
+  updatedAt: Instant,
+})
+
+export const UserWithRights = Type.Object({
+  ...User.properties,
+  roles: Type.Array(Type.String(), { description: 'Given roles; `admin` follows globalRole' }),
+  groups: Type.Array(GroupGrant),
+})
+
+export const Group = Type.Object({
+  id: Id,
+  name: Type.String(),
+  description: Type.String(),
+  parentId: Nullable(Id),
+  createdAt: Instant,
+  updatedAt: Instant,
+})
+
+export const Member = Type.Object({ userId: Id, username: Type.String(), mode: Mode })
+
+export const Role = Type.Object({
+  name: Type.String(),
+  description: Type.String(),
+  scopes: Type.Array(Type.String()),
+})

@@ -1,0 +1,338 @@
+import { type Static, Type } from 'typebox'
+import type { Caller } from '../../core/caller.ts'
+import type { Writes } from '../../core/core.ts'
+import { CoreError } from '../../core/errors.ts'
+import type { Mode as CoreMode } from '../../core/groups/group.ts'
+import { type GroupId, isId, type TokenId, type UserId } from '../../core/id.ts'
+import type { Issued, TokenWish } from '../../core/tokens/issue.ts'
+import type { TokenFilter } from '../../core/tokens/store.ts'
+import type { GroupLimit } from '../../core/tokens/token.ts'
+import { callerOf } from '../auth.ts'
+import type { ApiParts } from '../parts.ts'
+import { namesFor, pageOut, pageWish, parseInstant, tokenOut } from './format.ts'
+import {
+  AccessLevel,
+  Id,
+  Instant,
+  IssuedToken,
+  Mode,
+  Nullable,
+  PageQuery,
+  pageOf,
+  problems,
+  Token,
+  TokenKind,
+  TokenState,
+} from './schemas.ts'
+import type { Scope } from './scope.ts'
+
+const tags = ['tokens']
+const params = Type.Object({ id: Id })
+const Name = Type.String({ maxLength: 255 })
+const Description = Type.String({ maxLength: 2000 })
+const Metadata = Type.Record(Type.String(), Type.Unknown())
+const headers = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({ description: 'Repeating it within a day gives the first answer again' }),
+  ),
+})
+const Expiry = Nullable(Instant)
+
+const NewToken = Type.Object(
+  {
+    ownerId: Type.Optional(Id),
+    kind: Type.Optional(Type.Enum(['api', 'service'])),
+    name: Name,
+    description: Type.Optional(Description),
+    accessLevel: Type.Optional(AccessLevel),
+    roles: Type.Optional(Nullable(Type.Array(Type.String({ maxLength: 63 }), { maxItems: 200 }))),
+    groups: Type.Optional(
+      Nullable(
+        Type.Array(
+          Type.Object(
+            { group: Type.String({ maxLength: 150, description: 'Name or id' }), mode: Mode },
+            { additionalProperties: false },
+          ),
+          { maxItems: 200 },
+        ),
+      ),
+    ),
+    scopes: Type.Optional(
+      Nullable(Type.Array(Type.String({ maxLength: 128 }), { maxItems: 1000 })),
+    ),
+    allowedIps: Type.Optional(Nullable(Type.Array(Type.String(), { maxItems: 100 }))),
+    expiresAt: Type.Optional(Expiry),
+    metadata: Type.Optional(Metadata),
+  },
+  {
+    additionalProperties: false,
+    description:
+      'What is left out is narrow: READ_ONLY, no roles, no groups, no scopes. `null` for roles, groups or scopes means "all that the owner has, now and later"; for expiresAt "never", if the policy allows.',
+  },
+)
+
+const Revocation = Type.Object({
+  revoked: Type.Array(Id, { description: 'The token, its family and what was derived from it' }),
+})
+const Reason = Type.Optional(
+  Nullable(
+    Type.Object(
+      { reason: Type.Optional(Type.String({ maxLength: 500 })) },
+      { additionalProperties: false },
+    ),
+  ),
+)
+
+function expiresOf(expiresAt: string | null | undefined): TokenWish['expires'] {
+  if (expiresAt === undefined) return 'default'
+  return expiresAt === null ? 'never' : parseInstant(expiresAt)
+}
+
+async function groupLimits(
+  w: Writes,
+  groups: readonly { group: string; mode: CoreMode }[] | null | undefined,
+): Promise<readonly GroupLimit[] | null> {
+  if (groups === null) return null
+  const limits: GroupLimit[] = []
+  for (const { group, mode } of groups ?? []) {
+    const id = isId(group) ? (group as GroupId) : (await w.groupByName(group))?.id
+    if (id === undefined) throw new CoreError('invalid_input', `There is no group "${group}".`)
+    limits.push({ id, mode })
+  }
+  return limits
+}
+
+async function wishOf(w: Writes, body: Static<typeof NewToken>): Promise<TokenWish> {
+  return {
+    kind: body.kind ?? 'api',
+    name: body.name,
+    limits: {
+      accessLevel: body.accessLevel ?? 'READ_ONLY',
+      roles: body.roles === undefined ? [] : body.roles,
+      groups: await groupLimits(w, body.groups),
+      scopes: body.scopes === undefined ? [] : body.scopes,
+      allowedIps: body.allowedIps ?? null,
+    },
+    expires: expiresOf(body.expiresAt),
+    ...(body.ownerId === undefined ? {} : { ownerId: body.ownerId as UserId }),
+    ...(body.description === undefined ? {} : { description: body.description }),
+    ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
+  }
+}
+
+export function tokenRoutes(app: Scope, { core }: ApiParts): void {
+  const cursors = core.cursors('tokens')
+  /** Runs once per Idempotency-Key; the names are looked up afterwards, outside the transaction. */
+  async function issueOnce(
+    caller: Caller,
+    { key, request }: { key: string | undefined; request: unknown },
+    work: (w: Writes) => Promise<Issued>,
+  ) {
+    const { value, replayed } = await core.writeOnce({ caller, key, request }, async (w) => {
+      const { token, secret } = await work(w)
+      return { token, secret: secret.reveal() }
+    })
+    const names = await namesFor(core, [value.token])
+    return { body: { ...tokenOut(value.token, names), secret: value.secret }, replayed }
+  }
+
+  app.get(
+    '/tokens',
+    {
+      schema: {
+        tags,
+        summary: 'List tokens, newest first; admins see all, others their own',
+        querystring: Type.Object(
+          {
+            ...PageQuery,
+            ownerId: Type.Optional(Id),
+            creatorId: Type.Optional(Id),
+            kind: Type.Optional(TokenKind),
+            state: Type.Optional(TokenState),
+            group: Type.Optional(
+              Type.String({ maxLength: 150, description: 'Name or id of a group in its limits' }),
+            ),
+            text: Type.Optional(Type.String({ maxLength: 200 })),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 200: pageOf(Token), ...problems },
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request)
+      const { ownerId, creatorId, kind, state, group, text } = request.query
+      const groupId = group === undefined ? undefined : await groupIdOf(caller, group)
+      const filter: TokenFilter = {
+        ...(ownerId === undefined ? {} : { ownerId: ownerId as UserId }),
+        ...(creatorId === undefined ? {} : { creatorId: creatorId as UserId }),
+        ...(kind === undefined ? {} : { kinds: [kind] }),
+        ...(state === undefined ? {} : { states: [state] }),
+        ...(groupId === undefined ? {} : { groupId }),
+        ...(text === undefined ? {} : { text }),
+      }
+      const page = await core.read.tokens(caller, { filter, ...pageWish(request.query, cursors) })
+      const names = await namesFor(core, page.items)
+      return pageOut(page, cursors, (token) => tokenOut(token, names))
+    },
+  )
+
+  async function groupIdOf(caller: Caller, group: string): Promise<GroupId> {
+    return isId(group) ? (group as GroupId) : (await core.read.groupByName(caller, group)).id
+  }
+
+  app.post(
+    '/tokens',
+    {
+      schema: {
+        tags,
+        summary: 'Create a token; its secret is shown this once',
+        headers,
+        body: NewToken,
+        response: { 201: IssuedToken, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request)
+      const once = { key: request.headers['idempotency-key'], request: ['create', request.body] }
+      const { body, replayed } = await issueOnce(caller, once, async (w) =>
+        w.issueToken({ caller, wish: await wishOf(w, request.body), via: 'api' }),
+      )
+      if (replayed) reply.header('idempotency-replayed', 'true')
+      return reply.code(201).header('location', `/api/v1/tokens/${body.id}`).send(body)
+    },
+  )
+
+  app.get(
+    '/tokens/:id',
+    { schema: { tags, summary: 'One token', params, response: { 200: Token, ...problems } } },
+    async (request) => {
+      const token = await core.read.token(callerOf(request), request.params.id as TokenId)
+      return tokenOut(token, await namesFor(core, [token]))
+    },
+  )
+
+  app.patch(
+    '/tokens/:id',
+    {
+      schema: {
+        tags,
+        summary: 'Change name, description or metadata; rights are fixed',
+        params,
+        body: Type.Object(
+          {
+            name: Type.Optional(Name),
+            description: Type.Optional(Description),
+            metadata: Type.Optional(Metadata),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 200: Token, ...problems },
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request)
+      const id = request.params.id as TokenId
+      const token = await core.write((w) => w.updateToken({ caller, id, edit: request.body }))
+      return tokenOut(token, await namesFor(core, [token]))
+    },
+  )
+
+  app.post(
+    '/tokens/:id/rotate',
+    {
+      schema: {
+        tags,
+        summary: 'Replace a token by a successor with the same rights; the old secret dies at once',
+        params,
+        headers,
+        body: Type.Optional(
+          Nullable(
+            Type.Object({ expiresAt: Type.Optional(Expiry) }, { additionalProperties: false }),
+          ),
+        ),
+        response: { 200: IssuedToken, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request)
+      const id = request.params.id as TokenId
+      const expiresAt = request.body?.expiresAt
+      const wish = { id, ...(expiresAt === undefined ? {} : { expires: expiresOf(expiresAt) }) }
+      const once = { key: request.headers['idempotency-key'], request: ['rotate', wish] }
+      const { body, replayed } = await issueOnce(caller, once, (w) =>
+        w.rotateToken({ caller, wish, via: 'api' }),
+      )
+      if (replayed) reply.header('idempotency-replayed', 'true')
+      return reply.send(body)
+    },
+  )
+
+  app.post(
+    '/tokens/:id/revoke',
+    {
+      schema: {
+        tags,
+        summary: 'Revoke a token; it is dead when this answers',
+        params,
+        body: Reason,
+        response: { 200: Revocation, ...problems },
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request)
+      const id = request.params.id as TokenId
+      const reason = request.body?.reason ?? ''
+      return core.write((w) => w.revokeToken({ caller, id, reason }))
+    },
+  )
+
+  app.delete(
+    '/tokens/:id',
+    {
+      schema: {
+        tags,
+        summary: 'The same as revoke, without a reason',
+        params,
+        response: { 200: Revocation, ...problems },
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request)
+      const id = request.params.id as TokenId
+      return core.write((w) => w.revokeToken({ caller, id, reason: '' }))
+    },
+  )
+
+  app.get(
+    '/tokens/self',
+    {
+      schema: {
+        tags,
+        summary: 'The token this request is made with',
+        response: { 200: Token, ...problems },
+      },
+    },
+    async (request) => {
+      const { token } = callerOf(request).principal
+      return tokenOut(token, await namesFor(core, [token]))
+    },
+  )
+
+  app.post(
+    '/tokens/self/revoke',
+    {
+      schema: {
+        tags,
+        summary: 'Revoke the token this request is made with; every holder may',
+        body: Reason,
+        response: { 200: Revocation, ...problems },
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request)
+      const reason = request.body?.reason ?? 'revoked by its holder'
+      return core.write((w) => w.revokeSelf({ caller, reason }))
+    },
+  )
+}

@@ -1,0 +1,99 @@
+import { Type } from 'typebox'
+import { can } from '../../core/access.ts'
+import type { Caller } from '../../core/caller.ts'
+import type { Demand, Verdict } from '../../core/tokens/verify.ts'
+import { callerOf, verdictOn } from '../auth.ts'
+import type { ApiParts } from '../parts.ts'
+import { instantOrNull } from './format.ts'
+import {
+  AccessLevel,
+  GroupGrant,
+  Id,
+  Instant,
+  Mode,
+  Nullable,
+  problems,
+  TokenKind,
+} from './schemas.ts'
+import type { Scope } from './scope.ts'
+import { rightsOut } from './session.ts'
+
+const Question = Type.Object(
+  {
+    token: Type.String({ minLength: 1, maxLength: 8192, description: 'The secret to check' }),
+    role: Type.Optional(Type.String({ maxLength: 63 })),
+    scope: Type.Optional(Type.String({ maxLength: 128 })),
+    group: Type.Optional(Type.String({ maxLength: 150, description: 'Name or id' })),
+    mode: Type.Optional(Mode),
+    ip: Type.Optional(
+      Type.String({ maxLength: 64, description: 'Address of the client that presented the token' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+/** One flat shape for both answers keeps the serializer a single compiled function. */
+const Answer = Type.Object({
+  active: Type.Boolean(),
+  reason: Type.Optional(
+    Type.String({ description: 'Why not; only for admins, the owner and holders of `verifier`' }),
+  ),
+  tokenId: Type.Optional(Id),
+  kind: Type.Optional(TokenKind),
+  name: Type.Optional(Nullable(Type.String())),
+  owner: Type.Optional(Type.Object({ id: Id, username: Type.String() })),
+  accessLevel: Type.Optional(AccessLevel),
+  admin: Type.Optional(Type.Boolean()),
+  roles: Type.Optional(Type.Array(Type.String())),
+  groups: Type.Optional(Type.Array(GroupGrant)),
+  scopes: Type.Optional(Nullable(Type.Array(Type.String()))),
+  expiresAt: Type.Optional(Nullable(Instant)),
+  metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+})
+
+/** The verdict as the caller may hear it. */
+function answerTo(
+  caller: Caller,
+  verdict: Verdict,
+  policy: ReturnType<ApiParts['core']['policy']>,
+) {
+  if (verdict.active) {
+    const { token, user } = verdict.principal
+    return {
+      active: true,
+      tokenId: token.id,
+      kind: token.kind,
+      name: token.name ?? null,
+      owner: { id: user.id, username: user.username },
+      ...rightsOut(verdict.principal),
+      expiresAt: instantOrNull(token.expiresAtMs),
+      metadata: token.metadata,
+    }
+  }
+  const what = verdict.principal?.token
+  return can(caller.principal, 'verdict.reason', { what, policy })
+    ? { active: false, reason: verdict.reason }
+    : { active: false }
+}
+
+/** Is this token good, and for this? The question that everything behind us asks on every request. */
+export function verifyRoutes(app: Scope, { core, jwts, metrics }: ApiParts): void {
+  app.post(
+    '/tokens/verify',
+    {
+      schema: {
+        tags: ['tokens'],
+        summary: 'Is this token active, and does it hold this role, scope or group mode?',
+        description: 'Any active token may ask; nothing is changed, so READ_ONLY ones may, too.',
+        body: Question,
+        response: { 200: Answer, ...problems },
+      },
+    },
+    async (request) => {
+      const { token, ...demand } = request.body
+      const verdict = await verdictOn(token, { core, jwts, demand: demand as Demand })
+      metrics.verdicts.inc({ outcome: verdict.active ? 'active' : verdict.reason })
+      return answerTo(callerOf(request), verdict, core.policy())
+    },
+  )
+}

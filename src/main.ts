@@ -1,0 +1,134 @@
+import { randomBytes } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { type App, buildApp } from './app.ts'
+import { type Config, ConfigError, readConfig } from './config.ts'
+import type { Bootstrapped } from './core/bootstrap.ts'
+import { CoreError } from './core/errors.ts'
+import { Secret } from './core/secret.ts'
+
+const USAGE_FLUSH_MS = 5000
+const PURGE_MS = 3_600_000
+
+/** Reads the environment; on problems prints all of them and ends with status 2. */
+export function configFromEnvironment(): Config {
+  try {
+    return readConfig({ env: process.env, readFile: (path) => readFileSync(path, 'utf8') })
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    process.stderr.write('Mintmark cannot start with this configuration:\n')
+    for (const problem of error.problems) process.stderr.write(`  - ${problem}\n`)
+    process.exit(2)
+  }
+}
+
+/** The master key: from the configuration, or the key file, which the first start makes. */
+export function masterKeyOf(config: Config): { key: Secret; madeFile: string | undefined } {
+  if (config.masterKey !== undefined) return { key: config.masterKey, madeFile: undefined }
+  const file = join(config.dataDir, 'master.key')
+  if (existsSync(file)) {
+    if ((statSync(file).mode & 0o077) !== 0) {
+      throw new CoreError('not_configured', `${file} can be read by others. Run: chmod 600 ${file}`)
+    }
+    return { key: new Secret(readFileSync(file, 'utf8').trim()), madeFile: undefined }
+  }
+  if (existsSync(config.databaseFile)) {
+    throw new CoreError(
+      'not_configured',
+      `The database ${config.databaseFile} exists, but not its key file ${file}. Restore the file, or set MINTMARK_MASTER_KEY.`,
+    )
+  }
+  const key = randomBytes(32).toString('base64url')
+  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
+  writeFileSync(file, `${key}\n`, { mode: 0o600, flag: 'wx', flush: true })
+  return { key: new Secret(key), madeFile: file }
+}
+
+/** Runs the server until it is told to stop. */
+export async function serve(): Promise<void> {
+  process.umask(0o077)
+  const config = configFromEnvironment()
+  // One stream for people and machines: JSON lines, so that nothing in a name can forge a line.
+  const log = pino({ level: config.logLevel, base: null })
+  const { key, madeFile } = masterKeyOf(config)
+  if (existsSync(config.dataDir)) chmodSync(config.dataDir, 0o700)
+  const app = await buildApp(config, { masterKey: key, log })
+  const first = await app.core.bootstrap(config.bootstrap)
+  const address = await app.server.listen({ host: config.host, port: config.port })
+  if (madeFile !== undefined) announceKeyFile(madeFile)
+  if (first !== undefined) announceAdmin(first, address)
+  process.stdout.write(`Mintmark listens on ${address} (API reference: ${address}/docs)\n`)
+  const timers = keepHouse(app, log)
+  drainOnSignals(app, { config, timers })
+}
+
+function announceKeyFile(file: string): void {
+  process.stdout.write(
+    `A new master key was written to ${file}. Back it up apart from the database: one is useless without the other.\n`,
+  )
+}
+
+function announceAdmin({ admin, oneTimePassword }: Bootstrapped, address: string): void {
+  if (oneTimePassword === undefined) {
+    process.stdout.write(`The first admin "${admin.username}" was made with the given password.\n`)
+    return
+  }
+  process.stdout.write(
+    [
+      '',
+      `  First admin:        ${admin.username}`,
+      `  One-time password:  ${oneTimePassword.reveal()}`,
+      '',
+      '  It is shown only now and works once, within a day. Choose your own with the first login:',
+      `  curl ${address}/api/v1/login -H 'content-type: application/json' \\`,
+      `    -d '{"username":"${admin.username}","password":"<one-time password>","newPassword":"<15 characters or more>"}'`,
+      '',
+      '',
+    ].join('\n'),
+  )
+}
+
+function keepHouse(app: App, log: pino.Logger): NodeJS.Timeout[] {
+  const regularly = (task: () => Promise<unknown>, ms: number, failure: string) =>
+    setInterval(() => {
+      task().catch((err: unknown) => log.error({ err }, failure))
+    }, ms)
+  return [
+    regularly(app.core.flushUsage, USAGE_FLUSH_MS, 'Last-used times could not be written'),
+    regularly(app.core.purge, PURGE_MS, 'Ended tokens could not be purged'),
+  ]
+}
+
+/** Readiness goes first, requests under way finish, then the store closes. A second signal forces. */
+function drainOnSignals(app: App, parts: { config: Config; timers: NodeJS.Timeout[] }): void {
+  let drainingSinceMs: number | undefined
+  const drain = async () => {
+    const nowMs = performance.now()
+    // A terminal's Ctrl-C reaches us twice, once through the wrapper that started us.
+    if (drainingSinceMs !== undefined && nowMs - drainingSinceMs > 500) process.exit(1)
+    if (drainingSinceMs !== undefined) return
+    drainingSinceMs = nowMs
+    for (const timer of parts.timers) clearInterval(timer)
+    setTimeout(() => process.exit(1), parts.config.drainSeconds * 1000).unref()
+    try {
+      await app.close()
+      process.exit(0)
+    } catch (error) {
+      process.stderr.write(`The shutdown failed: ${String(error)}\n`)
+      process.exit(1)
+    }
+  }
+  process.on('SIGTERM', () => void drain())
+  process.on('SIGINT', () => void drain())
+}
+
+/** Says what is wrong in a line and ends with status 1. */
+export function exitWith(error: unknown): never {
+  const message = error instanceof CoreError ? error.message : String(error)
+  const inUse = (error as { code?: unknown } | null)?.code === 'EADDRINUSE'
+  process.stderr.write(
+    inUse ? `${message}\nAnother process uses the port. Set MINTMARK_PORT.\n` : `${message}\n`,
+  )
+  process.exit(1)
+}
