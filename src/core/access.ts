@@ -31,6 +31,7 @@ interface Subjects {
   'policy.read': undefined
   'policy.manage': undefined
   'audit.read': undefined
+  'administration.read': undefined
 }
 
 export type Action = keyof Subjects
@@ -78,6 +79,8 @@ const rules: { [A in Action]: Rule<A> } = {
   'policy.read': () => true,
   'policy.manage': adminWrites,
   'audit.read': isAdmin,
+  // For wires that show administration to administrators alone, their own records included.
+  'administration.read': isAdmin,
 }
 
 /** Whether `who` may do `action` to `what` under `policy`. */

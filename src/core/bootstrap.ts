@@ -3,6 +3,7 @@ import { CoreError } from './errors.ts'
 import type { Secret } from './secret.ts'
 import { nameKey } from './text.ts'
 import { saveToken } from './tokens/issue.ts'
+import { UNLIMITED } from './tokens/token.ts'
 import { oneTime, oneTimePassword, setOneTimePassword } from './users/change-password.ts'
 import { saveUser } from './users/manage.ts'
 import { checkNewPassword } from './users/password.ts'
@@ -56,13 +57,7 @@ export async function bootstrap(
         kind: 'api',
         name: 'bootstrap',
         description: 'MINTMARK_BOOTSTRAP_TOKEN',
-        limits: {
-          accessLevel: 'FULL_ACCESS',
-          roles: null,
-          groups: null,
-          scopes: null,
-          allowedIps: null,
-        },
+        limits: UNLIMITED,
         expiresAtMs: undefined,
         via: 'bootstrap',
         format: 'mintmark',
@@ -82,12 +77,15 @@ export async function bootstrap(
 
 /**
  * Break-glass, offline: a one-time password for a user, who becomes an active admin again.
- * Throws `not_found`.
+ * Throws `not_found`, `invalid_input` (service accounts).
  */
 export async function breakGlass(deps: Deps, username: string): Promise<Bootstrapped> {
   const user = await deps.store.users.byUsernameKey(nameKey(username))
   if (user === undefined) {
     throw new CoreError('not_found', `There is no user "${username}".`)
+  }
+  if (user.kind === 'service') {
+    throw new CoreError('invalid_input', 'A service account has no password. Name a person.')
   }
   await deps.store.transaction(async (tx) => {
     await tx.users.update(user.id, {

@@ -19,10 +19,12 @@ import type { Secret } from './secret.ts'
 import type { Repositories, Store } from './store.ts'
 import { nameKey } from './text.ts'
 import { issueToken } from './tokens/issue.ts'
+import * as reach from './tokens/reach.ts'
 import * as tokens from './tokens/read.ts'
 import { revokeSelf, revokeToken } from './tokens/revoke.ts'
 import { rotateToken } from './tokens/rotate.ts'
 import { issueServiceToken } from './tokens/service.ts'
+import type { TokenFilter } from './tokens/store.ts'
 import { usageCollector } from './tokens/usage.ts'
 import { createVerifier, type Verifier } from './tokens/verify.ts'
 import { changePassword, resetPassword } from './users/change-password.ts'
@@ -30,6 +32,7 @@ import * as login from './users/login.ts'
 import * as users from './users/manage.ts'
 import { loadOwner } from './users/owner.ts'
 import { passwordHasher } from './users/password.ts'
+import { signInFromUpstream } from './users/sign-in.ts'
 
 /** Binds the domain's functions to `deps`, leaving their own arguments. */
 function readsOf(deps: Deps) {
@@ -41,8 +44,13 @@ function readsOf(deps: Deps) {
       tokens.listTokens(deps, caller, wish),
     tokensBySerial: (caller: Caller, wish: Parameters<typeof tokens.listTokensBySerial>[2]) =>
       tokens.listTokensBySerial(deps, caller, wish),
+    /** A token with the groups it reaches now; all of them, for the dialect without paging. */
+    tokenReach: (caller: Caller, id: TokenId) => reach.getTokenReach(deps, caller, id),
+    everyTokenReach: (caller: Caller, filters: TokenFilter[]) =>
+      reach.everyTokenReach(deps, caller, filters),
     user: (caller: Caller, id: UserId) => users.getUser(deps, caller, id),
     userByName: (caller: Caller, username: string) => users.getUserByName(deps, caller, username),
+    userBySerial: (caller: Caller, serial: number) => users.findUserBySerial(deps, caller, serial),
     users: (caller: Caller, wish: Parameters<typeof users.listUsers>[2]) =>
       users.listUsers(deps, caller, wish),
     group: (caller: Caller, id: GroupId) => groups.getGroup(deps, caller, id),
@@ -112,7 +120,7 @@ export interface Core {
   openSessionFromToken(
     wish: Parameters<typeof login.openSessionFromToken>[1],
   ): Promise<login.Session>
-  signInFromUpstream(wish: Parameters<typeof login.signInFromUpstream>[1]): Promise<login.Session>
+  signInFromUpstream(wish: Parameters<typeof signInFromUpstream>[1]): Promise<login.Session>
   changePassword(wish: Parameters<typeof changePassword>[1]): Promise<void>
   /** A one-time password for a user. */
   resetPassword(wish: Parameters<typeof resetPassword>[1]): Promise<Secret>
@@ -123,6 +131,8 @@ export interface Core {
   breakGlass(username: string): Promise<Bootstrapped>
   /** Names of users, for showing who owns or made what. Missing: deleted. */
   usernames(ids: UserId[]): Promise<Map<UserId, string>>
+  /** The same with their integer identifiers. */
+  userLabels(ids: UserId[]): Promise<Map<UserId, users.UserLabel>>
   groupNames(): Promise<Map<GroupId, string>>
   flushUsage(): Promise<void>
   /** Deletes what retention no longer keeps, in small batches. Returns how many tokens went. */
@@ -189,7 +199,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
       store.transaction((tx) => once(deps, tx, wish, () => work(writesOf(deps, tx)))),
     login: (wish) => login.loginWithPassword(deps, wish),
     openSessionFromToken: (wish) => login.openSessionFromToken(deps, wish),
-    signInFromUpstream: (wish) => login.signInFromUpstream(deps, wish),
+    signInFromUpstream: (wish) => signInFromUpstream(deps, wish),
     changePassword: (wish) => changePassword(deps, wish),
     resetPassword: (wish) => resetPassword(deps, wish),
     policy: deps.policy,
@@ -199,6 +209,10 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     async usernames(ids) {
       const found = await store.users.byIds([...new Set(ids)])
       return new Map(found.map((user) => [user.id, user.username]))
+    },
+    async userLabels(ids) {
+      const found = await store.users.byIds([...new Set(ids)])
+      return new Map(found.map(({ id, serial, username }) => [id, { serial, username }]))
     },
     async groupNames() {
       return new Map((await store.groups.all()).map((group) => [group.id, group.name]))

@@ -18,3 +18,8 @@ export function idMaker(clock: Clock, random: Random): NewId {
 export function isId(text: string): boolean {
   return validate(text) && text === text.toLowerCase()
 }
+
+/** When an id was made: a UUIDv7 begins with its time (RFC 9562, section 5.7). */
+export function madeAtMs(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
+}

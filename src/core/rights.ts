@@ -44,16 +44,20 @@ export function effectiveRights(owner: Owner, limits: Limits): Rights {
     accessLevel: limits.accessLevel,
     admin: owner.user.globalRole === 'ADMIN' && roles.has(ADMIN_ROLE),
     roles,
-    groups: limitGroups(owner, limits),
+    groups: limitGroups(owner.groups, limits),
     scopes: limitScopes(owner, limits),
   }
 }
 
-function limitGroups(owner: Owner, { groups }: Limits): ReadonlyMap<GroupId, HeldGroup> {
-  if (groups === null) return owner.groups
+/** What remains of the groups that an owner holds now. */
+export function limitGroups(
+  owned: ReadonlyMap<GroupId, HeldGroup>,
+  { groups }: Pick<Limits, 'groups'>,
+): ReadonlyMap<GroupId, HeldGroup> {
+  if (groups === null) return owned
   const held = new Map<GroupId, HeldGroup>()
   for (const { id, mode } of groups) {
-    const group = owner.groups.get(id)
+    const group = owned.get(id)
     if (group === undefined) continue
     held.set(id, modeCovers(group.mode, mode) ? { ...group, mode } : group)
   }

@@ -66,7 +66,8 @@ export function formatOf(text: string): SecretFormat | undefined {
 
 /** Whether an operator may choose `text` as a secret: 32 to 256 characters of base64, base64url or hex. */
 export function mayBeChosen(text: string): boolean {
-  return formatOf(text) === 'chosen' && new Set(text).size >= 10
+  const format = formatOf(text)
+  return format !== undefined && format !== 'mintmark' && new Set(text).size >= 10
 }
 
 function hasValidChecksum(text: string): boolean {

@@ -42,7 +42,7 @@ export interface LoginAttempts {
 
 /** Wrong passwords in a row per account; survives restarts. */
 export interface LockoutStore {
-  get(account: string): Promise<LoginAttempts | undefined>
+  get(account: string): Promise<(LoginAttempts & { atMs: number }) | undefined>
   put(account: string, attempts: LoginAttempts, atMs: number): Promise<void>
   clear(account: string): Promise<void>
   purge(olderThanMs: number): Promise<void>

@@ -1,7 +1,10 @@
 import { CoreError } from './errors.ts'
 
-/** Control and format characters (zero-width, bidi overrides, BOM), lone surrogates, separators. */
-const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/u
+/**
+ * Control and format characters (zero-width, bidi overrides, BOM), lone surrogates, separators, and
+ * letters and marks that show nothing (Hangul fillers, variation selectors, the Braille blank).
+ */
+const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\p{DI}\u2800]/u
 /** Like INVISIBLE, but prose may break lines and use joiners. */
 const UNSTORABLE = /[\u0000\p{Cs}]/u
 
@@ -50,9 +53,13 @@ export function nameKey(name: string): string {
 }
 
 const MAX_JSON_BYTES = 16_384
+const MAX_JSON_DEPTH = 32
 
 /** Caller-given JSON that we only keep: bounded, and free of what a database refuses. */
 export function checkJsonObject(value: Record<string, unknown>, what: string): string {
+  if (isDeeper(value, MAX_JSON_DEPTH)) {
+    throw new CoreError('invalid_input', `${what} must nest at most ${MAX_JSON_DEPTH} levels deep.`)
+  }
   const text = JSON.stringify(value)
   if (Buffer.byteLength(text) > MAX_JSON_BYTES) {
     throw new CoreError('invalid_input', `${what} must have at most ${MAX_JSON_BYTES} bytes.`)
@@ -61,4 +68,9 @@ export function checkJsonObject(value: Record<string, unknown>, what: string): s
     throw new CoreError('invalid_input', `${what} contains a character that cannot be stored.`)
   }
   return text
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some((each) => isDeeper(each, levels - 1))
 }

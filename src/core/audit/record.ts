@@ -52,10 +52,19 @@ export async function verifyChain(
 ): Promise<ChainVerdict> {
   let previous = CHAIN_START
   let sequence = 0
+  // Below the first record too: the log has no place for anything there.
+  let from = Number.MIN_SAFE_INTEGER
   for (;;) {
-    const batch = await after(sequence, 1000)
+    const batch = await after(from, 1000)
     if (batch.length === 0) return { intact: true, records: sequence, lastHash: previous }
     for (const record of batch) {
+      if (record.sequence <= sequence) {
+        return {
+          intact: false,
+          firstBadSequence: record.sequence,
+          problem: 'A record was inserted.',
+        }
+      }
       if (record.sequence !== sequence + 1) {
         return { intact: false, firstBadSequence: sequence + 1, problem: 'A record is missing.' }
       }
@@ -69,6 +78,7 @@ export async function verifyChain(
       }
       previous = hash
       sequence = record.sequence
+      from = sequence
     }
     onProgress?.(sequence)
   }

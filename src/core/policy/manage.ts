@@ -3,7 +3,7 @@ import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
 import type { Repositories } from '../store.ts'
-import type { Policy } from './policy.ts'
+import { DEFAULT_POLICY, type Policy } from './policy.ts'
 
 /** Inclusive bounds of each number, in its own unit. */
 const BOUNDS: Partial<Record<keyof Policy, [number, number]>> = {
@@ -17,6 +17,13 @@ const BOUNDS: Partial<Record<keyof Policy, [number, number]>> = {
   retentionSeconds: [0, 3650 * 86_400],
 }
 
+/** The limits that there need not be. */
+const OPTIONAL: ReadonlySet<string> = new Set<keyof Policy>([
+  'defaultTokenTtlSeconds',
+  'maxTokenTtlSeconds',
+  'passwordTtlSeconds',
+])
+
 /** `null` takes an optional limit away. */
 export type PolicyEdit = { [K in keyof Policy]?: Policy[K] | null }
 
@@ -26,8 +33,9 @@ export async function updatePolicy(
   tx: Repositories,
   { caller, edit }: { caller: Caller; edit: PolicyEdit },
 ): Promise<Policy> {
-  const before = deps.policy()
-  mustBeAllowed(caller.principal, 'policy.manage', { what: undefined, policy: before })
+  mustBeAllowed(caller.principal, 'policy.manage', { what: undefined, policy: deps.policy() })
+  // As this transaction sees it: the policy in force may lack an edit that has just been committed.
+  const before: Policy = { ...DEFAULT_POLICY, ...(await tx.policy.load()) }
   const after = merged(before, edit)
   await tx.policy.save(after, deps.clock.now())
   await tx.changes.append({ subject: 'policy', id: 'policy' })
@@ -46,6 +54,11 @@ function merged(before: Policy, edit: PolicyEdit): Policy {
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => [name, value ?? undefined])
   const after = { ...before, ...Object.fromEntries(values) } as Policy
+  for (const [name, value] of Object.entries(after)) {
+    if (value === undefined && !OPTIONAL.has(name)) {
+      throw new CoreError('invalid_input', `${name} cannot be taken away.`)
+    }
+  }
   for (const [name, [least, most]] of Object.entries(BOUNDS)) {
     const value = after[name as keyof Policy]
     if (

@@ -11,6 +11,8 @@ export interface CacheEntry {
   addresses: AddressTest | undefined
   /** The answer for a live token, made once and shared by all requests. */
   active: { active: true; principal: Principal }
+  /** Moves with every use: the token's own field is as old as the entry. */
+  lastUsedAtMs: number
 }
 
 /**

@@ -10,7 +10,7 @@ import { nameKey } from '../text.ts'
 import { saveUser } from '../users/manage.ts'
 import type { User } from '../users/user.ts'
 import { type Issued, issueToken, type TokenWish } from './issue.ts'
-import type { Via } from './token.ts'
+import { UNLIMITED, type Via } from './token.ts'
 
 export interface ServiceWish {
   name: string
@@ -50,13 +50,7 @@ export async function issueServiceToken(
       ownerId: id,
       kind: 'service',
       name: wish.name,
-      limits: {
-        accessLevel: 'FULL_ACCESS',
-        roles: null,
-        groups: null,
-        scopes: null,
-        allowedIps: null,
-      },
+      limits: UNLIMITED,
       expires: wish.expires,
     },
   })

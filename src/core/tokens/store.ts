@@ -79,6 +79,7 @@ export interface TokenStore {
     span: { offset: number; limit: number },
     nowMs: number,
   ): Promise<Token[]>
+  /** How many `listBySerial` counts. */
   count(filter: TokenFilter, nowMs: number): Promise<number>
   /** Throws `name_taken`. */
   update(

@@ -27,6 +27,15 @@ export interface Limits {
   allowedIps: readonly string[] | null
 }
 
+/** No limits: a login stands for the person, with everything the user may do, now and later. */
+export const UNLIMITED: Limits = {
+  accessLevel: 'FULL_ACCESS',
+  roles: null,
+  groups: null,
+  scopes: null,
+  allowedIps: null,
+}
+
 export interface GroupLimit {
   id: GroupId
   mode: Mode

@@ -125,6 +125,7 @@ export function createVerifier(deps: {
       addresses:
         token.limits.allowedIps === null ? undefined : addressTest(token.limits.allowedIps),
       active: { active: true, principal },
+      lastUsedAtMs: usage.lastUsedAtMs(token.id) ?? token.lastUsedAtMs ?? token.createdAtMs,
     }
     if (found.digest !== undefined && found.epoch !== undefined) cache.put(entry, found.epoch)
     return decide(entry, found.demand)
@@ -134,22 +135,23 @@ export function createVerifier(deps: {
     const nowMs = clock.now()
     const reason = whyDead(entry, nowMs) ?? whyUnfit(entry, demand)
     if (reason !== undefined) return { active: false, reason, principal: entry.principal }
+    entry.lastUsedAtMs = nowMs
     usage.record(entry.principal.token.id, nowMs, demand.ip)
     return entry.active
   }
 
-  function whyDead({ principal: { token, user } }: CacheEntry, nowMs: number): Refusal | undefined {
+  function whyDead(entry: CacheEntry, nowMs: number): Refusal | undefined {
+    const { token, user } = entry.principal
     if (token.revokedAtMs !== undefined) return 'revoked'
     if (token.supersededAtMs !== undefined) return 'superseded'
     if (token.expiresAtMs !== undefined && token.expiresAtMs <= nowMs) return 'expired'
-    if (token.idleSeconds !== undefined && isIdle(token, token.idleSeconds, nowMs)) return 'idle'
+    if (token.idleSeconds !== undefined && isIdle(entry, token.idleSeconds, nowMs)) return 'idle'
     if (!user.active) return 'owner_disabled'
     return undefined
   }
 
-  function isIdle(token: Token, idleSeconds: number, nowMs: number): boolean {
-    const lastMs = usage.lastUsedAtMs(token.id) ?? token.lastUsedAtMs ?? token.createdAtMs
-    return lastMs + idleSeconds * 1000 <= nowMs
+  function isIdle(entry: CacheEntry, idleSeconds: number, nowMs: number): boolean {
+    return entry.lastUsedAtMs + idleSeconds * 1000 <= nowMs
   }
 
   return {

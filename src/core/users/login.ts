@@ -5,28 +5,15 @@ import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
 import { nameKey } from '../text.ts'
 import { type Issued, saveToken } from '../tokens/issue.ts'
-import { revokeOwned } from '../tokens/revoke.ts'
-import type { Limits, Token, Via } from '../tokens/token.ts'
-import { saveUser } from './manage.ts'
+import { type Token, UNLIMITED, type Via } from '../tokens/token.ts'
+import { recordFailure, reserveAttempt } from './lockout.ts'
 import { checkNewPassword } from './password.ts'
 import type { Credentials } from './store.ts'
 import type { User } from './user.ts'
 
-/** A login stands for the person: everything the user may do, now and later. */
-const EVERYTHING: Limits = {
-  accessLevel: 'FULL_ACCESS',
-  roles: null,
-  groups: null,
-  scopes: null,
-  allowedIps: null,
-}
-
-/** How long a sign-in through an upstream provider lasts on the S7 wire. */
-const SIGN_IN_TTL_SECONDS = 86_400
-
 export interface LoginWish {
-  /** Username or email. */
-  name: string
+  /** Username or email; or the serial, for the wire that numbers its users. */
+  name: string | { serial: number }
   password: string
   /** Required with a one-time or outdated password, which it replaces in the same step. */
   newPassword?: string
@@ -46,21 +33,45 @@ export interface Session extends Issued {
  * Throws `login_failed`, `too_many_requests` (locked out), `password_change_required`.
  */
 export async function loginWithPassword(deps: Deps, wish: LoginWish): Promise<Session> {
-  const key = nameKey(wish.name.trim())
-  const credentials = await deps.store.users.credentials(key)
-  const account = credentials?.user.id ?? createHash('sha256').update(key).digest('base64url')
-  const locksNow = await reserveAttempt(deps, account)
+  const { credentials, account } = await findAccount(deps, wish.name)
+  await reserveAttempt(deps, account)
 
   const matches = await deps.passwords.matches(wish.password, credentials?.passwordHash)
   if (credentials === undefined || !matches || !isUsable(credentials, deps.clock.now())) {
-    await recordFailure(deps, { account, locksNow, credentials, origin: wish.origin })
+    await recordFailure(deps, { account, userId: credentials?.user.id, origin: wish.origin })
     throw loginFailed()
   }
+  await deps.store.transaction((tx) => tx.lockouts.clear(account))
   const replacement = await replacementHash(deps, credentials, wish)
-  return openSession(deps, { credentials, account, wish, replacement })
+  const session = await openSession(deps, { credentials, wish, replacement })
+  if (replacement === undefined) await strengthen(deps, credentials, wish.password)
+  return session
 }
 
-function loginFailed(): CoreError {
+/** Whom a name means, and the one account whose attempts all its spellings count towards. */
+async function findAccount(
+  { store }: Deps,
+  name: LoginWish['name'],
+): Promise<{ credentials: Credentials | undefined; account: string }> {
+  const key = typeof name === 'string' ? nameKey(name.trim()) : `serial:${name.serial}`
+  const credentials =
+    typeof name === 'string'
+      ? await store.users.credentials(key)
+      : await credentialsBySerial(store, name.serial)
+  const nobody = () => createHash('sha256').update(key).digest('base64url')
+  return { credentials, account: credentials?.user.id ?? nobody() }
+}
+
+async function credentialsBySerial(
+  store: Deps['store'],
+  serial: number,
+): Promise<Credentials | undefined> {
+  const user = await store.users.bySerial(serial)
+  return user === undefined ? undefined : store.users.credentialsById(user.id)
+}
+
+/** One answer for every way in which a name and a password do not open anything. */
+export function loginFailed(): CoreError {
   return new CoreError('login_failed', 'The name or the password is wrong.')
 }
 
@@ -68,60 +79,10 @@ function isUsable({ user, passwordExpiresAtMs }: Credentials, nowMs: number): bo
   return user.active && (passwordExpiresAtMs === undefined || passwordExpiresAtMs > nowMs)
 }
 
-/**
- * Counts the attempt before the password is looked at, so that parallel guesses cannot outrun the
- * counter; a right password clears it. Returns whether this attempt is the one that locks.
- */
-async function reserveAttempt(deps: Deps, account: string): Promise<boolean> {
-  const { lockoutEnabled, lockoutAttempts, lockoutSeconds } = deps.policy()
-  if (!lockoutEnabled) return false
-  return deps.store.transaction(async (tx) => {
-    const nowMs = deps.clock.now()
-    const known = await tx.lockouts.get(account)
-    const lockedUntilMs = known?.lockedUntilMs
-    if (lockedUntilMs !== undefined && lockedUntilMs > nowMs) {
-      throw new CoreError('too_many_requests', 'Too many wrong passwords. Try again later.', {
-        retryAfterSeconds: Math.ceil((lockedUntilMs - nowMs) / 1000),
-      })
-    }
-    const failures = (lockedUntilMs === undefined ? (known?.failures ?? 0) : 0) + 1
-    const locks = failures >= lockoutAttempts
-    await tx.lockouts.put(
-      account,
-      { failures, lockedUntilMs: locks ? nowMs + lockoutSeconds * 1000 : undefined },
-      nowMs,
-    )
-    return locks
-  })
-}
-
-async function recordFailure(
-  deps: Deps,
-  fact: {
-    account: string
-    locksNow: boolean
-    credentials: Credentials | undefined
-    origin: Origin
-  },
-): Promise<void> {
-  await deps.store.transaction((tx) =>
-    deps.audit(
-      tx,
-      { origin: fact.origin },
-      {
-        action: fact.locksNow ? 'login.locked' : 'login.failed',
-        subjectType: 'user',
-        // Not the typed name: people type passwords into that field.
-        subjectId: fact.credentials?.user.id ?? 'unknown',
-      },
-    ),
-  )
-}
-
 /** The hash that must replace the present one in the same step, if any. */
 async function replacementHash(
   deps: Deps,
-  { user, passwordHash }: Credentials,
+  { user }: Credentials,
   wish: LoginWish,
 ): Promise<string | undefined> {
   const { passwordTtlSeconds } = deps.policy()
@@ -146,22 +107,27 @@ async function replacementHash(
       'This password need not be replaced. Log in without newPassword and change it afterwards.',
     )
   }
-  if (passwordHash !== undefined && deps.passwords.isOutdated(passwordHash)) {
-    await deps.store.users.rehash(user.id, passwordHash, await deps.passwords.hash(wish.password))
-  }
   return undefined
+}
+
+/** Hashes the same password anew when the parameters have been raised since. */
+async function strengthen(
+  deps: Deps,
+  { user, passwordHash }: Credentials,
+  password: string,
+): Promise<void> {
+  if (passwordHash === undefined || !deps.passwords.isOutdated(passwordHash)) return
+  await deps.store.users.rehash(user.id, passwordHash, await deps.passwords.hash(password))
 }
 
 async function openSession(
   deps: Deps,
   {
     credentials,
-    account,
     wish,
     replacement,
   }: {
     credentials: Credentials
-    account: string
     wish: LoginWish
     replacement: string | undefined
   },
@@ -171,8 +137,8 @@ async function openSession(
   return deps.store.transaction(async (tx) => {
     // Disabled, changed or used up while we were hashing?
     const now = await tx.users.credentialsById(credentials.user.id)
-    const same = now?.passwordHash === credentials.passwordHash || replacement === undefined
-    if (now === undefined || !same || !isUsable(now, nowMs)) throw loginFailed()
+    if (now === undefined || now.passwordHash !== credentials.passwordHash) throw loginFailed()
+    if (!isUsable(now, nowMs)) throw loginFailed()
     const { user } = now
     if (replacement !== undefined) {
       await tx.users.setPassword(user.id, {
@@ -183,7 +149,6 @@ async function openSession(
       })
       await deps.audit(tx, { origin: wish.origin }, passwordEvent('user.password_changed', user))
     }
-    await tx.lockouts.clear(account)
     await tx.users.recordLogin(user.id, nowMs)
     const issued = await saveToken(deps, tx, {
       actor: { origin: wish.origin },
@@ -192,7 +157,7 @@ async function openSession(
       creatorTokenId: undefined,
       kind: 'session',
       name: undefined,
-      limits: EVERYTHING,
+      limits: UNLIMITED,
       expiresAtMs: nowMs + policy.sessionTtlSeconds * 1000,
       idleSeconds: policy.sessionIdleSeconds,
       via: wish.via,
@@ -235,76 +200,6 @@ export async function openSessionFromToken(
     }),
   )
   return { ...issued, user }
-}
-
-export interface UpstreamIdentity {
-  issuer: string
-  subject: string
-  /** The one claim that names the user; verified by the provider when it is an email. */
-  username: string
-  displayName: string | undefined
-}
-
-/**
- * Opens the session of someone whom an upstream provider vouches for. Unknown people become users
- * without rights. An existing user of that name is linked only if no other way in exists yet: no
- * password, no other identity. Earlier sign-ins of the user end: one live sign-in per user.
- */
-export async function signInFromUpstream(
-  deps: Deps,
-  { identity, origin }: { identity: UpstreamIdentity; origin: Origin },
-): Promise<Session> {
-  const nowMs = deps.clock.now()
-  return deps.store.transaction(async (tx) => {
-    const known = await tx.users.byIdentity(identity.issuer, identity.subject)
-    const user = known ?? (await adopt())
-    if (!user.active) throw new CoreError('login_failed', 'This user is disabled.')
-    await revokeOwned(deps, tx, {
-      actor: { origin },
-      ownerId: user.id,
-      kinds: ['session'],
-      via: ['s7'],
-      reason: 'signed in again',
-    })
-    await tx.users.recordLogin(user.id, nowMs)
-    const issued = await saveToken(deps, tx, {
-      actor: { origin },
-      ownerId: user.id,
-      creatorId: user.id,
-      creatorTokenId: undefined,
-      kind: 'session',
-      name: undefined,
-      limits: EVERYTHING,
-      expiresAtMs: nowMs + SIGN_IN_TTL_SECONDS * 1000,
-      via: 's7',
-      format: 'uuid',
-    })
-    return { ...issued, user }
-
-    async function adopt(): Promise<User> {
-      const named = await tx.users.byUsernameKey(nameKey(identity.username))
-      if (named?.hasPassword || (named && (await tx.users.hasIdentity(named.id)))) {
-        throw new CoreError(
-          'login_failed',
-          'A user of this name exists and signs in another way. Ask an administrator.',
-        )
-      }
-      const wish = { username: identity.username, displayName: identity.displayName ?? '' }
-      const user = named ?? (await saveUser(deps, tx, { actor: { origin }, wish }))
-      await tx.users.linkIdentity(user.id, identity.issuer, identity.subject, nowMs)
-      await deps.audit(
-        tx,
-        { origin },
-        {
-          action: 'user.identity_linked',
-          subjectType: 'user',
-          subjectId: user.id,
-          after: { issuer: identity.issuer, subject: identity.subject },
-        },
-      )
-      return user
-    }
-  })
 }
 
 /** Ends the session that is being presented. Throws `invalid_input` for anything but a session. */

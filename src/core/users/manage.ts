@@ -1,4 +1,4 @@
-import { mustBeAllowed, mustBeVisible } from '../access.ts'
+import { can, mustBeAllowed, mustBeVisible } from '../access.ts'
 import type { Actor } from '../audit/record.ts'
 import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
@@ -25,6 +25,9 @@ export interface UserWish {
   attributes?: Record<string, unknown>
   roles?: string[]
 }
+
+/** What a dialect that numbers its users shows of one. */
+export type UserLabel = Pick<User, 'serial' | 'username'>
 
 const EMAIL = /^[^\s@]+@[^\s@]+$/
 
@@ -231,6 +234,18 @@ export async function getUserByName(deps: Deps, caller: Caller, username: string
   if (user === undefined) throw notFound('user')
   mustBeVisible(caller.principal, 'user.read', { what: user, policy: deps.policy() })
   return user
+}
+
+/** The user of a serial; undefined when there is none that the caller may see. */
+export async function findUserBySerial(
+  deps: Deps,
+  caller: Caller,
+  serial: number,
+): Promise<User | undefined> {
+  const user = await deps.store.users.bySerial(serial)
+  if (user === undefined) return undefined
+  const visible = can(caller.principal, 'user.read', { what: user, policy: deps.policy() })
+  return visible ? user : undefined
 }
 
 /** One page, newest first. Throws `forbidden`. */

@@ -1,4 +1,5 @@
-import type { UserId } from '../id.ts'
+import type { NamedMembership } from '../groups/group.ts'
+import type { GroupId, UserId } from '../id.ts'
 import type { HeldGroup, Owner } from '../rights.ts'
 import { ADMIN_ROLE } from '../roles/role.ts'
 import type { Repositories } from '../store.ts'
@@ -17,14 +18,16 @@ export async function loadOwner(repos: Repositories, id: UserId): Promise<Owner 
   return {
     user,
     roles: names,
-    groups: new Map(
-      memberships.map(
-        ({ groupId, groupName, groupDescription, mode }): [typeof groupId, HeldGroup] => [
-          groupId,
-          { id: groupId, name: groupName, description: groupDescription, mode },
-        ],
-      ),
-    ),
+    groups: heldGroups(memberships),
     scopes: isAdmin ? 'all' : new Set(roles.flatMap((role) => role.scopes)),
   }
+}
+
+/** A user's memberships as what the user holds, by group. */
+export function heldGroups(memberships: NamedMembership[]): ReadonlyMap<GroupId, HeldGroup> {
+  const held = new Map<GroupId, HeldGroup>()
+  for (const { groupId: id, groupName, groupDescription, mode } of memberships) {
+    held.set(id, { id, name: groupName, description: groupDescription, mode })
+  }
+  return held
 }

@@ -1,0 +1,68 @@
+import type { Origin } from '../caller.ts'
+import type { Deps } from '../deps.ts'
+import { CoreError } from '../errors.ts'
+import type { UserId } from '../id.ts'
+
+/** An attempt that was reserved but never decided, because we crashed, counts no longer than this. */
+const UNDECIDED_MS = 60_000
+
+/**
+ * Counts the attempt before the password is looked at, so that parallel guesses cannot outrun the
+ * counter; a right password clears it. Throws `too_many_requests` while the account is locked.
+ */
+export async function reserveAttempt(deps: Deps, account: string): Promise<void> {
+  const { lockoutEnabled, lockoutAttempts } = deps.policy()
+  if (!lockoutEnabled) return
+  await deps.store.transaction(async (tx) => {
+    const nowMs = deps.clock.now()
+    const known = await tx.lockouts.get(account)
+    const lockedUntilMs = known?.lockedUntilMs ?? 0
+    if (lockedUntilMs > nowMs) throw tooMany(Math.ceil((lockedUntilMs - nowMs) / 1000))
+    const startsAnew =
+      known === undefined || known.lockedUntilMs !== undefined || known.failures === 0
+    const failures = startsAnew ? 0 : known.failures
+    const undecided = failures >= lockoutAttempts
+    if (undecided && known !== undefined && known.atMs > nowMs - UNDECIDED_MS) throw tooMany(1)
+    await tx.lockouts.put(
+      account,
+      { failures: undecided ? 1 : failures + 1, lockedUntilMs: undefined },
+      nowMs,
+    )
+  })
+}
+
+function tooMany(retryAfterSeconds: number): CoreError {
+  return new CoreError('too_many_requests', 'Too many wrong passwords. Try again later.', {
+    retryAfterSeconds,
+  })
+}
+
+/** Audits a failed login, and locks the account when this failure used up what the policy allows. */
+export async function recordFailure(
+  deps: Deps,
+  fact: { account: string; userId: UserId | undefined; origin: Origin },
+): Promise<void> {
+  const { lockoutEnabled, lockoutAttempts, lockoutSeconds } = deps.policy()
+  await deps.store.transaction(async (tx) => {
+    const nowMs = deps.clock.now()
+    const known = await tx.lockouts.get(fact.account)
+    const locks =
+      lockoutEnabled &&
+      known?.lockedUntilMs === undefined &&
+      (known?.failures ?? 0) >= lockoutAttempts
+    if (locks) {
+      const lockedUntilMs = nowMs + lockoutSeconds * 1000
+      await tx.lockouts.put(fact.account, { failures: lockoutAttempts, lockedUntilMs }, nowMs)
+    }
+    await deps.audit(
+      tx,
+      { origin: fact.origin },
+      {
+        action: locks ? 'login.locked' : 'login.failed',
+        subjectType: 'user',
+        // Not the typed name: people type passwords into that field.
+        subjectId: fact.userId ?? 'unknown',
+      },
+    )
+  })
+}
