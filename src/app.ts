@@ -6,6 +6,9 @@ import { type Core, createCore } from './core/core.ts'
 import type { Random } from './core/random.ts'
 import type { Secret } from './core/secret.ts'
 import type { Store } from './core/store.ts'
+import { registerOpal } from './dialects/opal/opal.ts'
+import { registerS7 } from './dialects/s7/s7.ts'
+import { registerXms } from './dialects/xms/xms.ts'
 import { accessJwts } from './http/access-jwt.ts'
 import { registerApi } from './http/api/api.ts'
 import { registerDocs } from './http/docs.ts'
@@ -61,6 +64,9 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   registerHealth(server, health)
   await registerDocs(server, { publicUrl: config.publicUrl, version: VERSION })
   await server.register(async (scope) => registerApi(scope, shared), { prefix: '/api/v1' })
+  await registerS7(server, shared)
+  await server.register(async (scope) => registerXms(scope, shared), { prefix: '/v1' })
+  await server.register(async (scope) => registerOpal(scope, shared), { prefix: '/v1' })
 
   return {
     server,

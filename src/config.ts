@@ -1,3 +1,5 @@
+import { isIP } from 'node:net'
+import { parseCidr } from './core/ip.ts'
 import { Secret } from './core/secret.ts'
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
@@ -81,14 +83,22 @@ const secretOf = (least: number) => (text: string) => {
   if (text.length >= least) return new Secret(text)
   throw new Error(`needs at least ${least} characters.`)
 }
-const httpUrl = (text: string) => {
+const addressRanges = (text: string) => {
+  const ranges = words(text)
+  const wrong = ranges.find((range) => isIP(range) === 0 && parseCidr(range) === undefined)
+  if (wrong === undefined) return ranges
+  throw new Error(`has "${wrong}", which is neither an address nor a range like 10.0.0.0/8.`)
+}
+/** Kept to the letter: providers compare issuers exactly, and some end theirs in a slash. */
+const issuerUrl = (text: string) => {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const isHttp = url?.protocol === 'http:' || url?.protocol === 'https:'
   if (url === undefined || !isHttp || url.search !== '' || url.hash !== '') {
     throw new Error('must be an http or https URL without query or fragment.')
   }
-  return text.replace(/\/+$/, '')
+  return text
 }
+const httpUrl = (text: string) => issuerUrl(text).replace(/\/+$/, '')
 
 /** Every setting there is; `mintmark config` and docs/reference/config.md are printed from it. */
 const SETTINGS = {
@@ -178,7 +188,7 @@ const SETTINGS = {
     summary:
       'Addresses or CIDR ranges, comma-separated, of proxies whose X-Forwarded-For is believed.',
     fallback: '',
-    parse: words,
+    parse: addressRanges,
   },
   loginRateLimit: {
     name: 'MINTMARK_LOGIN_RATE_LIMIT',
@@ -196,7 +206,7 @@ const SETTINGS = {
   upstreamIssuer: {
     name: 'MINTMARK_UPSTREAM_ISSUER',
     summary: 'Issuer URL of the OpenID provider behind S7 sign-in. Absent: that sign-in is off.',
-    parse: httpUrl,
+    parse: issuerUrl,
   },
   upstreamClientId: {
     name: 'MINTMARK_UPSTREAM_CLIENT_ID',

@@ -7,9 +7,11 @@ import { type Config, ConfigError, readConfig } from './config.ts'
 import type { Bootstrapped } from './core/bootstrap.ts'
 import { CoreError } from './core/errors.ts'
 import { Secret } from './core/secret.ts'
+import { sendAway } from './http/drain.ts'
 
 const USAGE_FLUSH_MS = 5000
 const PURGE_MS = 3_600_000
+const MIN_KEY_LENGTH = 32
 
 /** Reads the environment; on problems prints all of them and ends with status 2. */
 export function configFromEnvironment(): Config {
@@ -31,7 +33,7 @@ export function masterKeyOf(config: Config): { key: Secret; madeFile: string | u
     if ((statSync(file).mode & 0o077) !== 0) {
       throw new CoreError('not_configured', `${file} can be read by others. Run: chmod 600 ${file}`)
     }
-    return { key: new Secret(readFileSync(file, 'utf8').trim()), madeFile: undefined }
+    return { key: keyIn(file), madeFile: undefined }
   }
   if (existsSync(config.databaseFile)) {
     throw new CoreError(
@@ -43,6 +45,16 @@ export function masterKeyOf(config: Config): { key: Secret; madeFile: string | u
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
   writeFileSync(file, `${key}\n`, { mode: 0o600, flag: 'wx', flush: true })
   return { key: new Secret(key), madeFile: file }
+}
+
+/** A start that was killed while it wrote the file leaves less than a key, which must never be used. */
+function keyIn(file: string): Secret {
+  const text = readFileSync(file, 'utf8').trim()
+  if (text.length >= MIN_KEY_LENGTH) return new Secret(text)
+  throw new CoreError(
+    'not_configured',
+    `${file} holds no key of at least ${MIN_KEY_LENGTH} characters. Restore it from a backup; if Mintmark was never used here, delete it.`,
+  )
 }
 
 /** Runs the server until it is told to stop. */
@@ -100,7 +112,10 @@ function keepHouse(app: App, log: pino.Logger): NodeJS.Timeout[] {
   ]
 }
 
-/** Readiness goes first, requests under way finish, then the store closes. A second signal forces. */
+/**
+ * Readiness goes first, clients are sent away, requests under way finish, then the store closes. A
+ * second signal forces.
+ */
 function drainOnSignals(app: App, parts: { config: Config; timers: NodeJS.Timeout[] }): void {
   let drainingSinceMs: number | undefined
   const drain = async () => {
@@ -112,6 +127,8 @@ function drainOnSignals(app: App, parts: { config: Config; timers: NodeJS.Timeou
     for (const timer of parts.timers) clearInterval(timer)
     setTimeout(() => process.exit(1), parts.config.drainSeconds * 1000).unref()
     try {
+      app.health.draining = true
+      await sendAway(app.server.server, { maxMs: (parts.config.drainSeconds * 1000) / 2 })
       await app.close()
       process.exit(0)
     } catch (error) {

@@ -53,13 +53,15 @@ export function mustBeHeldBy(owner: Owner, limits: Limits): void {
 
 /**
  * The end of life for a token made by `creator`: never later than the creating token's own, logins
- * aside (they are short by nature and stand for the person). Throws `beyond_rights`.
+ * aside (they are short by nature and stand for the person). A session that stands for a token is no
+ * login; see `standsFor`. Throws `beyond_rights`.
  */
 export function boundExpiry(
   wantedMs: number | undefined,
   { creator, explicit }: { creator: Token; explicit: boolean },
 ): number | undefined {
-  const latestMs = creator.kind === 'session' ? undefined : creator.expiresAtMs
+  const isLogin = creator.kind === 'session' && creator.parentId === undefined
+  const latestMs = isLogin ? undefined : creator.expiresAtMs
   if (latestMs === undefined) return wantedMs
   if (wantedMs !== undefined && wantedMs <= latestMs) return wantedMs
   if (explicit) {

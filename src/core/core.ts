@@ -1,6 +1,6 @@
 import { mustBeAllowed } from './access.ts'
 import type { AuditRecord } from './audit/event.ts'
-import { auditRecorder, type Recorder } from './audit/record.ts'
+import { auditRecorder, type ChainVerdict, type Recorder, verifyChain } from './audit/record.ts'
 import type { AuditFilter } from './audit/store.ts'
 import { type Bootstrapped, type BootstrapWish, bootstrap, breakGlass } from './bootstrap.ts'
 import type { Caller } from './caller.ts'
@@ -99,6 +99,7 @@ function writesOf(deps: Deps, tx: Repositories) {
     userByName: async (name: string) => tx.users.byUsernameKey(nameKey(name)),
     groupByName: async (name: string) => tx.groups.byNameKey(nameKey(name)),
     membershipsOfUser: (id: UserId) => tx.groups.membershipsOfUser(id),
+    membersOfGroup: (id: GroupId) => tx.groups.membershipsOfGroup(id),
   }
 }
 
@@ -125,6 +126,8 @@ export interface Core {
   /** A one-time password for a user. */
   resetPassword(wish: Parameters<typeof resetPassword>[1]): Promise<Secret>
   policy(): Policy
+  /** Recomputes the whole audit chain; `onProgress` hears how many records are done. */
+  verifyAudit(onProgress?: (records: number) => void): Promise<ChainVerdict>
   /** Cursors of one list. */
   cursors(list: string): Cursors
   bootstrap(wish: BootstrapWish): Promise<Bootstrapped | undefined>
@@ -203,6 +206,11 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     changePassword: (wish) => changePassword(deps, wish),
     resetPassword: (wish) => resetPassword(deps, wish),
     policy: deps.policy,
+    verifyAudit: (onProgress) =>
+      verifyChain(store.audit.after, {
+        key: keyring.derived('audit'),
+        ...(onProgress === undefined ? {} : { onProgress }),
+      }),
     cursors: (list) => cursorsFor(keyring.derived('cursor'), list),
     bootstrap: (wish) => bootstrap(deps, wish),
     breakGlass: (username) => breakGlass(deps, username),

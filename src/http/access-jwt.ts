@@ -26,7 +26,7 @@ export interface AccessJwts {
 }
 
 const ALGORITHM = 'RS256'
-const MAX_LENGTH = 8192
+const MAX_LENGTH = 15_000
 
 export function accessJwts({ keyring, clock }: { keyring: Keyring; clock: Clock }): AccessJwts {
   const current = () => {

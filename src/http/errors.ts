@@ -124,14 +124,15 @@ function sentence(error: FastifyError): string {
 /** RFC 9457 problem document, the shape of our own API. */
 export const problemDocument: ErrorOptions = {
   contentType: 'application/problem+json',
-  shape: ({ status, code, message }, request) => ({
-    type: 'about:blank',
-    title: TITLES[status] ?? 'Error',
-    status,
-    detail: message,
-    code,
-    requestId: request.id,
-  }),
+  shape: (failure, request) => problem(failure, request.id),
+}
+
+export function problem(
+  { status, code, message }: Omit<Failure, 'retryAfterSeconds'>,
+  requestId: string,
+) {
+  const title = TITLES[status] ?? 'Error'
+  return { type: 'about:blank', title, status, detail: message, code, requestId }
 }
 
 const TITLES: Record<number, string> = {
@@ -140,11 +141,13 @@ const TITLES: Record<number, string> = {
   403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
+  408: 'Request Timeout',
   409: 'Conflict',
   413: 'Payload Too Large',
   415: 'Unsupported Media Type',
   422: 'Unprocessable Content',
   429: 'Too Many Requests',
+  431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   501: 'Not Implemented',
   502: 'Bad Gateway',

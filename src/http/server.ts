@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { isIP } from 'node:net'
 import cookie from '@fastify/cookie'
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
@@ -9,6 +10,7 @@ import { CoreError } from '../core/errors.ts'
 import { prepareGuard } from './auth.ts'
 import { answerErrors, failureOf, problemDocument, sendFailure } from './errors.ts'
 import { logRequests } from './logging.ts'
+import { refuseUnparsed } from './unparsed.ts'
 
 const BODY_LIMIT_BYTES = 65_536
 const MAX_HEADER_BYTES = 16_384
@@ -20,6 +22,7 @@ export async function createServer(
   config: Pick<Config, 'tls' | 'trustedProxies' | 'publicUrl' | 'loginRateLimit'>,
   log: FastifyBaseLogger,
 ): Promise<FastifyInstance> {
+  const limits = { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS }
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -29,6 +32,7 @@ export async function createServer(
     requestTimeout: REQUEST_TIMEOUT_MS,
     // Only peers that the operator named may speak for others.
     trustProxy: config.trustedProxies.length > 0 ? config.trustedProxies : false,
+    clientErrorHandler: refuseUnparsed(log),
     onProtoPoisoning: 'error',
     onConstructorPoisoning: 'error',
     return503OnClosing: false,
@@ -40,13 +44,12 @@ export async function createServer(
       sendFailure(failure, { request, reply, options: problemDocument })
     },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } },
-    http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS },
-    ...(config.tls === undefined
-      ? {}
-      : { https: { ...config.tls, maxHeaderSize: MAX_HEADER_BYTES } }),
+    http: limits,
+    ...(config.tls === undefined ? {} : { https: { ...config.tls, ...limits } }),
   }).withTypeProvider<TypeBoxTypeProvider>()
 
   prepareGuard(app)
+  if (config.trustedProxies.length > 0) ignoreUnreadableForwarding(app)
   acceptEmptyJson(app)
   app.addHook('onSend', async (request, reply) => {
     reply.header('x-request-id', request.id)
@@ -91,6 +94,13 @@ export async function createServer(
     ),
   )
   return app
+}
+
+/** A forwarded address that is none says nothing about the client: then the peer itself counts. */
+function ignoreUnreadableForwarding(app: FastifyInstance): void {
+  app.addHook('onRequest', async ({ ip, raw }) => {
+    if (isIP(ip) === 0) delete raw.headers['x-forwarded-for']
+  })
 }
 
 /** Route option for doors that answer without a credential: so many per minute and address. */

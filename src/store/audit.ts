@@ -25,7 +25,13 @@ function toRecord(row: Selectable<AuditTable>): AuditRecord {
 }
 
 function parsed(json: string | null): Record<string, unknown> | undefined {
-  return json === null ? undefined : (JSON.parse(json) as Record<string, unknown>)
+  if (json === null) return undefined
+  try {
+    return JSON.parse(json) as Record<string, unknown>
+  } catch {
+    // Somebody altered the row. It must not hide the rest; its hash no longer fits.
+    return { unreadable: json }
+  }
 }
 
 function text(value: Record<string, unknown> | undefined): string | null {

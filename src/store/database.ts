@@ -1,4 +1,4 @@
-import { Kysely, SqliteDialect } from 'kysely'
+import { Kysely, SqliteAdapter, SqliteDialect } from 'kysely'
 import { Migrator } from 'kysely/migration'
 import { CoreError } from '../core/errors.ts'
 import type { Change, ChangeListener, Repositories, Store } from '../core/store.ts'
@@ -22,11 +22,14 @@ export type Db = Kysely<Schema>
  */
 export async function openStore(file: string, clock: { now(): number }): Promise<Store> {
   const files = openSqlite(file)
-  const writer = new Kysely<Schema>({ dialect: new SqliteDialect({ database: files.writer }) })
+  const writer = new Kysely<Schema>({ dialect: new WriterDialect({ database: files.writer }) })
   const reader = new Kysely<Schema>({ dialect: new SqliteDialect({ database: files.reader }) })
   const close = async () => {
     await reader.destroy()
     await writer.destroy()
+    // Kysely leaves alone what it has not used yet; an open reader would keep the WAL file.
+    files.reader.close()
+    files.writer.close()
     files.unlock()
   }
   try {
@@ -36,6 +39,19 @@ export async function openStore(file: string, clock: { now(): number }): Promise
     throw error
   }
   return storeOver({ writer, reader, clock, close })
+}
+
+/** SQLite does take schema changes back; Kysely must be told, or a crash leaves a migration half done. */
+class WriterDialect extends SqliteDialect {
+  override createAdapter() {
+    return new TransactionalAdapter()
+  }
+}
+
+class TransactionalAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl() {
+    return true
+  }
 }
 
 async function migrate(db: Db): Promise<void> {
@@ -55,6 +71,20 @@ async function migrate(db: Db): Promise<void> {
   )
 }
 
+/**
+ * Runs tasks one after the other, each in a turn of the event loop of its own: SQLite works and syncs
+ * synchronously, so that a burst of transactions in one turn would hold up everybody who only asks.
+ */
+function turnstile(): <T>(task: () => Promise<T>) => Promise<T> {
+  const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve))
+  let last: Promise<unknown> = Promise.resolve()
+  return (task) => {
+    const result = last.then(nextTurn).then(task)
+    last = result.catch(() => undefined)
+    return result
+  }
+}
+
 function storeOver(parts: {
   writer: Db
   reader: Db
@@ -63,12 +93,13 @@ function storeOver(parts: {
 }): Store {
   const listeners = new Set<ChangeListener>()
   const { writer, reader, clock } = parts
+  const inTurn = turnstile()
 
   async function transaction<T>(work: (repositories: Repositories) => Promise<T>): Promise<T> {
     const changes: Change[] = []
-    const result = await writer
-      .transaction()
-      .execute((tx) => work(repositories(tx, { clock, changes })))
+    const result = await inTurn(() =>
+      writer.transaction().execute((tx) => work(repositories(tx, { clock, changes }))),
+    )
     if (changes.length > 0) {
       await Promise.all([...listeners].map((listener) => listener(changes)))
     }

@@ -4,7 +4,7 @@ import type { Group, Mode, NamedMembership } from '../core/groups/group.ts'
 import type { GroupStore } from '../core/groups/store.ts'
 import type { GroupId, UserId } from '../core/id.ts'
 import { nextSerial } from './counter.ts'
-import { beyond, containsText, directionOf } from './keyset.ts'
+import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
 import type { GroupTable, Schema } from './schema.ts'
 import { isUniqueViolation } from './sqlite.ts'
 
@@ -87,7 +87,7 @@ export function groupStore(db: Kysely<Schema>): GroupStore {
       const { text } = filter
       if (text !== undefined) {
         query = query.where((eb) =>
-          eb.or([containsText('name', text), containsText('description', text)]),
+          eb.or([containsKey('name_key', text), containsText('description', text)]),
         )
       }
       return (await query.execute()).map(toGroup)

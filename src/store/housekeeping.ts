@@ -108,11 +108,15 @@ export function lockoutStore(db: Kysely<Schema>): LockoutStore {
     async get(account) {
       const row = await db
         .selectFrom('lockout')
-        .select(['failures', 'locked_until_ms'])
+        .select(['failures', 'locked_until_ms', 'at_ms'])
         .where('account', '=', account)
         .executeTakeFirst()
       if (row === undefined) return undefined
-      return { failures: row.failures, lockedUntilMs: row.locked_until_ms ?? undefined }
+      return {
+        failures: row.failures,
+        lockedUntilMs: row.locked_until_ms ?? undefined,
+        atMs: row.at_ms,
+      }
     },
     async put(account, { failures, lockedUntilMs }, atMs) {
       const row = { account, failures, locked_until_ms: lockedUntilMs ?? null, at_ms: atMs }

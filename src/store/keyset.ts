@@ -1,14 +1,20 @@
 import { type SqlBool, sql } from 'kysely'
 import type { Position } from '../core/page.ts'
+import { nameKey } from '../core/text.ts'
+
+/** A canonical key (see `nameKey`) contains that of `text`: caseless in every script. */
+export function containsKey(column: string, text: string) {
+  return sql<SqlBool>`${sql.ref(column)} like ${likePattern(nameKey(text))} escape '\\'`
+}
 
 /** Turns "part of the text" into a LIKE pattern in which the caller's % and _ are themselves. */
 export function likePattern(text: string): string {
-  return `%${text.toLowerCase().replace(/[\\%_]/g, '\\$&')}%`
+  return `%${text.replace(/[\\%_]/g, '\\$&')}%`
 }
 
-/** `column` contains `text`, caseless. */
+/** Prose contains `text`: caseless for ASCII, else as it is written (SQLite folds no more). */
 export function containsText(column: string, text: string) {
-  return sql<SqlBool>`lower(${sql.ref(column)}) like ${likePattern(text)} escape '\\'`
+  return sql<SqlBool>`lower(${sql.ref(column)}) like lower(${likePattern(text)}) escape '\\'`
 }
 
 /**

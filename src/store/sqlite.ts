@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, realpathSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import type { SqliteDatabase, SqliteStatement } from 'kysely'
@@ -51,14 +51,19 @@ function kyselyDatabase(db: DatabaseSync): SqliteDatabase {
     const known = statements.get(sql)
     if (known !== undefined) return known
     // A deferred transaction that turns into a write can fail half-way; an immediate one waits first.
-    const fresh = wrap(db.prepare(sql === 'begin' ? 'begin immediate' : sql))
+    const fresh = wrap(db.prepare(sql === 'begin' ? 'begin immediate' : sql), {
+      // A full disk rolls back by itself; a second rollback would hide the reason behind its own error.
+      isMoot: () => sql === 'rollback' && !db.isTransaction,
+    })
     if (statements.size >= MAX_STATEMENTS) statements.clear()
     statements.set(sql, fresh)
     return fresh
   }
 
   return {
-    close: () => db.close(),
+    close: () => {
+      if (db.isOpen) db.close()
+    },
     prepare(sql) {
       try {
         return prepare(sql)
@@ -69,7 +74,7 @@ function kyselyDatabase(db: DatabaseSync): SqliteDatabase {
   }
 }
 
-function wrap(statement: StatementSync): SqliteStatement {
+function wrap(statement: StatementSync, { isMoot }: { isMoot: () => boolean }): SqliteStatement {
   const guarded =
     <T>(run: (parameters: SQLInputValue[]) => T) =>
     (parameters: readonly unknown[]): T => {
@@ -83,7 +88,9 @@ function wrap(statement: StatementSync): SqliteStatement {
   return {
     reader: statement.columns().length > 0,
     all: guarded((parameters) => statement.all(...parameters)),
-    run: guarded((parameters) => statement.run(...parameters)),
+    run: guarded((parameters) =>
+      isMoot() ? { changes: 0, lastInsertRowid: 0 } : statement.run(...parameters),
+    ),
     iterate: guarded((parameters) => statement.iterate(...parameters)),
   }
 }
@@ -101,8 +108,11 @@ export interface SqliteFiles {
  * Opens the database file, alone: a second server on the same file is refused.
  * Throws `not_configured` with what to do when the file is damaged, locked or set up unsafely.
  */
-export function openSqlite(file: string): SqliteFiles {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+export function openSqlite(path: string): SqliteFiles {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  // The lock lies beside the file itself, so that a link to it is no way to open it twice.
+  const file = existsSync(path) ? realpathSync(path) : path
+  if (existsSync(file) && statSync(file).size === 0) throw damaged(file, undefined)
   const unlock = takeLock(join(dirname(file), 'server.lock'))
   try {
     const writer = connect(file)
@@ -145,12 +155,16 @@ function connect(file: string): DatabaseSync {
     db.close()
     const code = (errcodeOf(error) ?? 0) & 0xff
     if (code !== NOT_A_DATABASE && code !== CORRUPT) throw translated(error)
-    throw new CoreError(
-      'not_configured',
-      `${file} is damaged or not a database. Restore it from a backup; Mintmark does not start empty over it.`,
-      { cause: error },
-    )
+    throw damaged(file, error)
   }
+}
+
+function damaged(file: string, cause: unknown): CoreError {
+  return new CoreError(
+    'not_configured',
+    `${file} is damaged or not a database. Restore it from a backup; Mintmark does not start empty over it.`,
+    { cause },
+  )
 }
 
 /** Asserted rather than assumed: builds differ in their defaults, and a lost commit is a revived token. */

@@ -12,7 +12,7 @@ import type {
   Via,
 } from '../core/tokens/token.ts'
 import { nextSerial } from './counter.ts'
-import { beyond, containsText, directionOf } from './keyset.ts'
+import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
 import type { Schema, TokenTable } from './schema.ts'
 import { isUniqueViolation } from './sqlite.ts'
 
@@ -152,7 +152,7 @@ function filtered<O>(
   if (role !== undefined) query = labelled(query, 'role', role)
   if (text !== undefined) {
     query = query.where((eb) =>
-      eb.or([containsText('name', text), containsText('description', text)]),
+      eb.or([containsKey('name_key', text), containsText('description', text)]),
     )
   }
   return query
@@ -236,7 +236,9 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
         db.selectFrom('token').select((eb) => eb.fn.countAll<number>().as('count')),
         filter,
         nowMs,
-      ).executeTakeFirstOrThrow()
+      )
+        .where('serial', 'is not', null)
+        .executeTakeFirstOrThrow()
       return Number(count)
     },
     async update(id, to) {
@@ -271,6 +273,8 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
       return row !== undefined
     },
     revokeTree: (id, revocation) => revokeAll(sql`select ${id}`, revocation),
+    revokeDerived: (id, revocation) =>
+      revokeAll(sql`select id from token where parent_id = ${id}`, revocation),
     revokeOwned({ ownerId, kinds, via, exceptId }, revocation) {
       let owned = db
         .selectFrom('token')

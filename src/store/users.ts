@@ -4,7 +4,7 @@ import type { UserId } from '../core/id.ts'
 import type { Credentials, UserStore } from '../core/users/store.ts'
 import type { GlobalRole, User, UserKind } from '../core/users/user.ts'
 import { nextSerial } from './counter.ts'
-import { beyond, containsText, directionOf } from './keyset.ts'
+import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
 import type { Schema, UserTable } from './schema.ts'
 import { isUniqueViolation } from './sqlite.ts'
 
@@ -99,7 +99,11 @@ export function userStore(db: Kysely<Schema>): UserStore {
       const { text } = filter
       if (text !== undefined) {
         query = query.where((eb) =>
-          eb.or(['username', 'display_name', 'email'].map((column) => containsText(column, text))),
+          eb.or([
+            containsKey('username_key', text),
+            containsKey('email_key', text),
+            containsText('display_name', text),
+          ]),
         )
       }
       return (await query.execute()).map(toUser)

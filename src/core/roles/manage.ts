@@ -4,10 +4,8 @@ import type { Deps } from '../deps.ts'
 import { CoreError, notFound } from '../errors.ts'
 import type { Repositories } from '../store.ts'
 import { checkProse } from '../text.ts'
-import { ADMIN_ROLE, type Role } from './role.ts'
+import { ADMIN_ROLE, checkScope, type Role } from './role.ts'
 
-/** RFC 6749's scope characters without the ones that need escaping in a URL or a shell. */
-const SCOPE = /^[A-Za-z0-9][A-Za-z0-9:._/*-]{0,127}$/
 const ROLE_NAME = /^[a-z0-9][a-z0-9:._-]{0,62}$/
 
 /** Throws `forbidden`, `name_taken`, `invalid_input`. */
@@ -81,17 +79,9 @@ function checkRole(role: Role): Role {
       'A role name has 1 to 63 characters of a-z 0-9 : . _ - and is not "admin".',
     )
   }
-  for (const scope of role.scopes) {
-    if (!SCOPE.test(scope)) {
-      throw new CoreError(
-        'invalid_input',
-        `"${scope}" is not a scope: 1 to 128 characters of A-Z a-z 0-9 : . _ / * -.`,
-      )
-    }
-  }
   return {
     name: role.name,
     description: checkProse(role.description, { what: 'The description', maxLength: 2000 }),
-    scopes: [...new Set(role.scopes)],
+    scopes: [...new Set(role.scopes.map(checkScope))],
   }
 }

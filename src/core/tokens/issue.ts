@@ -13,6 +13,7 @@ import { CoreError } from '../errors.ts'
 import type { TokenId, UserId } from '../id.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Owner } from '../rights.ts'
+import { checkScope } from '../roles/role.ts'
 import {
   digestOf,
   makeSecret,
@@ -68,7 +69,7 @@ export async function issueToken(
   mustBeActive(owner)
   const limits = boundLimits(wish.limits, { creator: principal.token.limits, owner })
   const expiresAtMs = boundExpiry(expiryOf(wish.expires, { policy, nowMs: deps.clock.now() }), {
-    creator: principal.token,
+    creator: await standsFor(tx, principal.token),
     explicit: typeof wish.expires === 'number',
   })
   return saveToken(deps, tx, {
@@ -85,6 +86,16 @@ export async function issueToken(
     via,
     format: wish.format ?? (wish.kind === 'service' ? 'uuid' : 'mintmark'),
   })
+}
+
+/**
+ * The token that a session was opened from, if any: it bounds what the session makes, so that a
+ * session is no way to outlive the token.
+ */
+export async function standsFor(tx: Repositories, token: Token): Promise<Token> {
+  if (token.kind !== 'session' || token.parentId === undefined) return token
+  const parent = await tx.tokens.byId(token.parentId)
+  return parent === undefined ? token : standsFor(tx, parent)
 }
 
 export interface TokenDraft {
@@ -193,7 +204,8 @@ function boundLimits(
   const checked: Limits = {
     ...wanted,
     roles: unique(wanted.roles),
-    scopes: unique(wanted.scopes),
+    groups: eachGroupOnce(wanted.groups),
+    scopes: unique(wanted.scopes)?.map(checkScope) ?? null,
     allowedIps: wanted.allowedIps === null ? null : checkAddressRanges(wanted.allowedIps),
   }
   const limits = inheritLimits(checked, creator)
@@ -204,6 +216,11 @@ function boundLimits(
 
 function unique(list: readonly string[] | null): readonly string[] | null {
   return list === null ? null : [...new Set(list)]
+}
+
+function eachGroupOnce(groups: Limits['groups']): Limits['groups'] {
+  if (groups === null || new Set(groups.map(({ id }) => id)).size === groups.length) return groups
+  throw new CoreError('invalid_input', 'A group is named twice. Name each group once.')
 }
 
 function mustBeActive(owner: Owner): void {
@@ -222,6 +239,9 @@ export function expiryOf(
   if (wish === 'default') {
     if (policy.defaultTokenTtlSeconds === undefined) return maxMs
     return Math.min(nowMs + policy.defaultTokenTtlSeconds * 1000, maxMs ?? Number.POSITIVE_INFINITY)
+  }
+  if (!Number.isSafeInteger(wish)) {
+    throw new CoreError('invalid_input', 'The expiry must be a whole number of milliseconds.')
   }
   if (wish < nowMs + MIN_TTL_SECONDS * 1000) {
     throw new CoreError('invalid_input', 'The expiry must lie in the future.')

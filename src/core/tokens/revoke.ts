@@ -56,6 +56,18 @@ async function revokeTree(
   return { revoked }
 }
 
+/** Kills what was derived from a token, not the token itself; when it is rotated away. */
+export async function revokeDerived(
+  deps: Deps,
+  tx: Repositories,
+  { actor, id, reason }: { actor: Caller; id: TokenId; reason: string },
+): Promise<Revoked> {
+  const revocation = { by: actor.principal.user.id, reason, atMs: deps.clock.now() }
+  const revoked = await tx.tokens.revokeDerived(id, revocation)
+  await announce(deps, tx, { actor, revoked, reason, kind: 'session' })
+  return { revoked }
+}
+
 /** Kills everything an owner holds; when a user is disabled, deleted or gets a new password. */
 export async function revokeOwned(
   deps: Deps,

@@ -5,7 +5,8 @@ import type { Deps } from '../deps.ts'
 import { CoreError, notFound } from '../errors.ts'
 import type { TokenId } from '../id.ts'
 import type { Repositories } from '../store.ts'
-import { expiryOf, type Issued, saveToken, type TokenWish } from './issue.ts'
+import { expiryOf, type Issued, saveToken, standsFor, type TokenWish } from './issue.ts'
+import { revokeDerived } from './revoke.ts'
 import { stateOf, type Via } from './token.ts'
 
 export interface RotationWish {
@@ -16,7 +17,7 @@ export interface RotationWish {
 
 /**
  * Replaces a token by a successor with the same rights, name and serial; the old secret stops working
- * with the commit. Two racing rotations have one winner, the other gets `conflict`.
+ * with the commit, and so do the sessions opened with it. Two racing rotations have one winner, the other gets `conflict`.
  * Throws `not_found`, `forbidden`, `beyond_rights`, `token_not_active`, `conflict`.
  */
 export async function rotateToken(
@@ -44,7 +45,7 @@ export async function rotateToken(
   const wanted =
     wish.expires === undefined ? old.expiresAtMs : expiryOf(wish.expires, { policy, nowMs })
   const expiresAtMs = boundExpiry(wanted, {
-    creator: caller.principal.token,
+    creator: await standsFor(tx, caller.principal.token),
     explicit: typeof wish.expires === 'number',
   })
   const id = deps.newId() as TokenId
@@ -52,6 +53,7 @@ export async function rotateToken(
     throw new CoreError('conflict', 'The token was changed by someone else meanwhile. Look again.')
   }
   await tx.changes.append({ subject: 'token', id: old.id })
+  await revokeDerived(deps, tx, { actor: caller, id: old.id, reason: 'token rotated' })
   return saveToken(deps, tx, {
     id,
     actor: caller,

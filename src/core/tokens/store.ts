@@ -99,6 +99,8 @@ export interface TokenStore {
   supersede(id: TokenId, by: TokenId, atMs: number): Promise<boolean>
   /** Revokes the token, its family and everything derived from them. Returns whom it hit. */
   revokeTree(id: TokenId, revocation: Revocation): Promise<TokenId[]>
+  /** Revokes everything derived from the token, which itself stays as it is. */
+  revokeDerived(id: TokenId, revocation: Revocation): Promise<TokenId[]>
   /** Revokes all live tokens of an owner, and what is derived from them. Returns whom it hit. */
   revokeOwned(filter: OwnedFilter, revocation: Revocation): Promise<TokenId[]>
   recordUse(uses: Usage[]): Promise<void>

@@ -7,6 +7,7 @@ import type { TokenId, UserId } from '../id.ts'
 import { Secret } from '../secret.ts'
 import type { Repositories } from '../store.ts'
 import { revokeOwned } from '../tokens/revoke.ts'
+import { recordFailure, reserveAttempt } from './lockout.ts'
 import { checkNewPassword } from './password.ts'
 import type { PasswordChange } from './store.ts'
 import type { User } from './user.ts'
@@ -15,17 +16,21 @@ const ONE_TIME_TTL_SECONDS = 86_400
 /** No vowels and no look-alikes: it is read from a screen and typed. */
 const READABLE = 'bcdfghjkmnpqrstvwxz23456789'
 
-/** Changes one's own password and ends one's other logins. Throws `forbidden`, `login_failed`, `invalid_input`. */
+/** Changes one's own password and ends one's other logins. Throws `forbidden`, `login_failed`, `too_many_requests`, `invalid_input`. */
 export async function changePassword(
   deps: Deps,
   { caller, current, next }: { caller: Caller; current: string; next: string },
 ): Promise<void> {
   const { user, token } = caller.principal
   mustBeAllowed(caller.principal, 'password.change', { what: user, policy: deps.policy() })
+  // A stolen session must not be a way to guess the password past the lockout.
+  await reserveAttempt(deps, user.id)
   const credentials = await deps.store.users.credentialsById(user.id)
   if (!(await deps.passwords.matches(current, credentials?.passwordHash))) {
+    await recordFailure(deps, { account: user.id, userId: user.id, origin: caller.origin })
     throw new CoreError('login_failed', 'The current password is wrong.')
   }
+  await deps.store.transaction((tx) => tx.lockouts.clear(user.id))
   checkNewPassword(next, user)
   const hash = await deps.passwords.hash(next)
   await deps.store.transaction(async (tx) => {

@@ -3,7 +3,7 @@ import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
 import type { UserId } from '../id.ts'
 
-/** An attempt that was reserved but never decided, because we crashed, counts no longer than this. */
+/** How long attempts that were reserved but never decided, because we crashed, hold up the next. */
 const UNDECIDED_MS = 60_000
 
 /**
@@ -23,9 +23,10 @@ export async function reserveAttempt(deps: Deps, account: string): Promise<void>
     const failures = startsAnew ? 0 : known.failures
     const undecided = failures >= lockoutAttempts
     if (undecided && known !== undefined && known.atMs > nowMs - UNDECIDED_MS) throw tooMany(1)
+    // One more guess after that, which locks when it is wrong: starting anew would give away a full round.
     await tx.lockouts.put(
       account,
-      { failures: undecided ? 1 : failures + 1, lockedUntilMs: undefined },
+      { failures: undecided ? failures : failures + 1, lockedUntilMs: undefined },
       nowMs,
     )
   })

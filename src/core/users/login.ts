@@ -1,11 +1,12 @@
-import { createHash } from 'node:crypto'
 import { mustBeAllowed } from '../access.ts'
 import type { Caller, Origin } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
+import { digestOf } from '../secret.ts'
+import type { Repositories } from '../store.ts'
 import { nameKey } from '../text.ts'
 import { type Issued, saveToken } from '../tokens/issue.ts'
-import { type Token, UNLIMITED, type Via } from '../tokens/token.ts'
+import { stateOf, type Token, UNLIMITED, type Via } from '../tokens/token.ts'
 import { recordFailure, reserveAttempt } from './lockout.ts'
 import { checkNewPassword } from './password.ts'
 import type { Credentials } from './store.ts'
@@ -50,7 +51,7 @@ export async function loginWithPassword(deps: Deps, wish: LoginWish): Promise<Se
 
 /** Whom a name means, and the one account whose attempts all its spellings count towards. */
 async function findAccount(
-  { store }: Deps,
+  { store, keyring }: Deps,
   name: LoginWish['name'],
 ): Promise<{ credentials: Credentials | undefined; account: string }> {
   const key = typeof name === 'string' ? nameKey(name.trim()) : `serial:${name.serial}`
@@ -58,7 +59,8 @@ async function findAccount(
     typeof name === 'string'
       ? await store.users.credentials(key)
       : await credentialsBySerial(store, name.serial)
-  const nobody = () => createHash('sha256').update(key).digest('base64url')
+  // Keyed, because people type passwords into that field.
+  const nobody = () => digestOf(key, keyring.pepper())
   return { credentials, account: credentials?.user.id ?? nobody() }
 }
 
@@ -183,8 +185,9 @@ export async function openSessionFromToken(
   const policy = deps.policy()
   mustBeAllowed(caller.principal, 'session.open', { what: undefined, policy })
   const endMs = deps.clock.now() + policy.sessionTtlSeconds * 1000
-  const issued = await deps.store.transaction((tx) =>
-    saveToken(deps, tx, {
+  const issued = await deps.store.transaction(async (tx) => {
+    await mustStillBeGood(tx, token, deps.clock.now())
+    return saveToken(deps, tx, {
       actor: caller,
       ownerId: user.id,
       creatorId: user.id,
@@ -197,9 +200,17 @@ export async function openSessionFromToken(
       via,
       format,
       parentId: token.id,
-    }),
-  )
+    })
+  })
   return { ...issued, user }
+}
+
+/** Revoked, rotated or its owner disabled since it was presented? A session must not survive that. */
+async function mustStillBeGood(tx: Repositories, token: Token, nowMs: number): Promise<void> {
+  const now = await tx.tokens.byId(token.id)
+  const owner = await tx.users.byId(token.ownerId)
+  if (now !== undefined && stateOf(now, nowMs) === 'active' && owner?.active) return
+  throw new CoreError('unauthenticated', 'The token is no longer good.')
 }
 
 /** Ends the session that is being presented. Throws `invalid_input` for anything but a session. */

@@ -23,7 +23,7 @@ export interface UpstreamIdentity {
 /**
  * Opens the session of someone whom an upstream provider vouches for. Unknown people become users
  * without rights. An existing user of that name is linked only if no other way in exists yet: no
- * password, no other identity. Earlier sign-ins of the user end: one live sign-in per user.
+ * password, no other identity, and no service account. Earlier sign-ins of the user end: one live sign-in per user.
  */
 export async function signInFromUpstream(
   deps: Deps,
@@ -58,7 +58,8 @@ export async function signInFromUpstream(
 
     async function adopt(): Promise<User> {
       const named = await tx.users.byUsernameKey(nameKey(identity.username))
-      if (named?.hasPassword || (named && (await tx.users.hasIdentity(named.id)))) {
+      const isTaken = named?.hasPassword || named?.kind === 'service'
+      if (isTaken || (named && (await tx.users.hasIdentity(named.id)))) {
         throw new CoreError(
           'login_failed',
           'A user of this name exists and signs in another way. Ask an administrator.',

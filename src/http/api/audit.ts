@@ -5,14 +5,14 @@ import type { UserId } from '../../core/id.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import { auditOut, pageOut, pageWish, parseInstant } from './format.ts'
-import { Id, Instant, Nullable, PageQuery, pageOf, problems } from './schemas.ts'
+import { Id, Instant, JsonObject, Nullable, PageQuery, pageOf, problems } from './schemas.ts'
 import type { Scope } from './scope.ts'
 
-const Facts = Nullable(Type.Record(Type.String(), Type.Unknown()))
+const Facts = Nullable(JsonObject)
 const Text = Nullable(Type.String())
 const SubjectType = Type.Enum(['token', 'user', 'group', 'role', 'policy', 'key', 'server'])
 
-const AuditEvent = Type.Object({
+export const AuditEvent = Type.Object({
   sequence: Type.Integer(),
   at: Instant,
   action: Type.String(),

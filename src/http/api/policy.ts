@@ -8,7 +8,7 @@ import type { Scope } from './scope.ts'
 const tags = ['policy']
 const Seconds = Type.Integer({ minimum: 0 })
 
-const Policy = Type.Object({
+export const Policy = Type.Object({
   usersMayCreateTokens: Type.Boolean({
     description: 'Whether non-admins may create, change, rotate and revoke tokens of their own',
   }),

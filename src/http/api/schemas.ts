@@ -7,6 +7,12 @@ export const Instant = Type.String({ format: 'date-time' })
 export const Nullable = <T extends import('typebox').TSchema>(schema: T) =>
   Type.Union([schema, Type.Null()])
 
+/** Any JSON object. Not `Type.Record`, whose pattern `^.*$` loses keys with a line break. */
+export const JsonObject = Type.Unsafe<Record<string, unknown>>({
+  type: 'object',
+  additionalProperties: true,
+})
+
 export const Mode = Type.Enum(['READ', 'WRITE', 'ADMIN'], { description: 'READ < WRITE < ADMIN' })
 export const AccessLevel = Type.Enum(['READ_ONLY', 'FULL_ACCESS'])
 export const GlobalRole = Type.Enum(['ADMIN', 'USER'])
@@ -74,7 +80,7 @@ export const Token = Type.Object({
   groups: Nullable(Type.Array(Type.Object({ id: Id, name: Nullable(Type.String()), mode: Mode }))),
   scopes: Nullable(Type.Array(Type.String())),
   allowedIps: Nullable(Type.Array(Type.String())),
-  metadata: Type.Record(Type.String(), Type.Unknown()),
+  metadata: JsonObject,
   familyId: Id,
   parentId: Nullable(Id),
   createdAt: Instant,
@@ -103,7 +109,7 @@ export const User = Type.Object({
   kind: UserKind,
   globalRole: GlobalRole,
   active: Type.Boolean(),
-  attributes: Type.Record(Type.String(), Type.Unknown()),
+  attributes: JsonObject,
   hasPassword: Type.Boolean(),
   lastLoginAt: Nullable(Instant),
   createdAt: Instant,

@@ -5,17 +5,26 @@ import { callerOf, originOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import { publicDoor } from '../server.ts'
 import { instant, namesFor, tokenOut, userOut } from './format.ts'
-import { GroupGrant, Instant, NoContent, Nullable, problems, Token, User } from './schemas.ts'
+import {
+  AccessLevel,
+  GroupGrant,
+  Instant,
+  NoContent,
+  Nullable,
+  problems,
+  Token,
+  User,
+} from './schemas.ts'
 import type { Scope } from './scope.ts'
 
 const tags = ['session']
 const Password = Type.String({ minLength: 1, maxLength: 256 })
 
-const Me = Type.Object({
+export const Me = Type.Object({
   user: User,
   token: Token,
   rights: Type.Object({
-    accessLevel: Type.String(),
+    accessLevel: AccessLevel,
     admin: Type.Boolean(),
     roles: Type.Array(Type.String()),
     groups: Type.Array(GroupGrant),
@@ -110,6 +119,8 @@ export function sessionRoutes(app: Scope, { core }: ApiParts): void {
   app.post(
     '/me/password',
     {
+      // It takes the current password, so it is a door for guessing, too.
+      config: { rateLimit: {} },
       schema: {
         tags,
         summary: 'Change my password',

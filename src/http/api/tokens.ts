@@ -15,6 +15,7 @@ import {
   Id,
   Instant,
   IssuedToken,
+  JsonObject,
   Mode,
   Nullable,
   PageQuery,
@@ -30,7 +31,6 @@ const tags = ['tokens']
 const params = Type.Object({ id: Id })
 const Name = Type.String({ maxLength: 255 })
 const Description = Type.String({ maxLength: 2000 })
-const Metadata = Type.Record(Type.String(), Type.Unknown())
 const headers = Type.Object({
   'idempotency-key': Type.Optional(
     Type.String({ description: 'Repeating it within a day gives the first answer again' }),
@@ -38,7 +38,7 @@ const headers = Type.Object({
 })
 const Expiry = Nullable(Instant)
 
-const NewToken = Type.Object(
+export const NewToken = Type.Object(
   {
     ownerId: Type.Optional(Id),
     kind: Type.Optional(Type.Enum(['api', 'service'])),
@@ -62,7 +62,7 @@ const NewToken = Type.Object(
     ),
     allowedIps: Type.Optional(Nullable(Type.Array(Type.String(), { maxItems: 100 }))),
     expiresAt: Type.Optional(Expiry),
-    metadata: Type.Optional(Metadata),
+    metadata: Type.Optional(JsonObject),
   },
   {
     additionalProperties: false,
@@ -71,7 +71,7 @@ const NewToken = Type.Object(
   },
 )
 
-const Revocation = Type.Object({
+export const Revocation = Type.Object({
   revoked: Type.Array(Id, { description: 'The token, its family and what was derived from it' }),
 })
 const Reason = Type.Optional(
@@ -223,7 +223,7 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
           {
             name: Type.Optional(Name),
             description: Type.Optional(Description),
-            metadata: Type.Optional(Metadata),
+            metadata: Type.Optional(JsonObject),
           },
           { additionalProperties: false },
         ),

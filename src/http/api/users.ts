@@ -9,6 +9,7 @@ import { pageOut, pageWish, userOut } from './format.ts'
 import {
   GlobalRole,
   Id,
+  JsonObject,
   NoContent,
   Nullable,
   PageQuery,
@@ -23,7 +24,6 @@ import type { Scope } from './scope.ts'
 const tags = ['users']
 const params = Type.Object({ id: Id })
 const DisplayName = Type.String({ maxLength: 255 })
-const Attributes = Type.Record(Type.String(), Type.Unknown())
 const Roles = Type.Array(Type.String({ maxLength: 63 }), { maxItems: 200 })
 
 export function userRoutes(app: Scope, { core }: ApiParts): void {
@@ -100,7 +100,7 @@ export function userRoutes(app: Scope, { core }: ApiParts): void {
             kind: Type.Optional(UserKind),
             globalRole: Type.Optional(GlobalRole),
             active: Type.Optional(Type.Boolean()),
-            attributes: Type.Optional(Attributes),
+            attributes: Type.Optional(JsonObject),
             roles: Type.Optional(Roles),
           },
           { additionalProperties: false },
@@ -142,7 +142,7 @@ export function userRoutes(app: Scope, { core }: ApiParts): void {
             email: Type.Optional(Nullable(Type.String({ maxLength: 254 }))),
             globalRole: Type.Optional(GlobalRole),
             active: Type.Optional(Type.Boolean()),
-            attributes: Type.Optional(Attributes),
+            attributes: Type.Optional(JsonObject),
             roles: Type.Optional(Roles),
           },
           { additionalProperties: false },

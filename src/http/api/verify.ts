@@ -10,6 +10,7 @@ import {
   GroupGrant,
   Id,
   Instant,
+  JsonObject,
   Mode,
   Nullable,
   problems,
@@ -18,9 +19,9 @@ import {
 import type { Scope } from './scope.ts'
 import { rightsOut } from './session.ts'
 
-const Question = Type.Object(
+export const Question = Type.Object(
   {
-    token: Type.String({ minLength: 1, maxLength: 8192, description: 'The secret to check' }),
+    token: Type.String({ minLength: 1, maxLength: 15_000, description: 'The secret to check' }),
     role: Type.Optional(Type.String({ maxLength: 63 })),
     scope: Type.Optional(Type.String({ maxLength: 128 })),
     group: Type.Optional(Type.String({ maxLength: 150, description: 'Name or id' })),
@@ -33,7 +34,7 @@ const Question = Type.Object(
 )
 
 /** One flat shape for both answers keeps the serializer a single compiled function. */
-const Answer = Type.Object({
+export const Answer = Type.Object({
   active: Type.Boolean(),
   reason: Type.Optional(
     Type.String({ description: 'Why not; only for admins, the owner and holders of `verifier`' }),
@@ -48,7 +49,7 @@ const Answer = Type.Object({
   groups: Type.Optional(Type.Array(GroupGrant)),
   scopes: Type.Optional(Nullable(Type.Array(Type.String()))),
   expiresAt: Type.Optional(Nullable(Instant)),
-  metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  metadata: Type.Optional(JsonObject),
 })
 
 /** The verdict as the caller may hear it. */

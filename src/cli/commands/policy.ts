@@ -1,0 +1,75 @@
+import type { Policy } from '@mintmark/sdk'
+import type { Command } from 'commander'
+import { branch, leaf } from '../command.ts'
+import { connect } from '../connect.ts'
+import { wrongUsage } from '../failure.ts'
+import { answer, type JsonOption } from '../output.ts'
+import { facts } from '../table.ts'
+import type { Terminal } from '../terminal.ts'
+import { durationSeconds } from '../values.ts'
+
+export function policyCommands(program: Command, terminal: Terminal): void {
+  const policy = branch(program, 'policy', 'Show and change what the organisation decided')
+
+  leaf(policy, 'show', { summary: 'Show the policy in force' }).action(
+    async (options: JsonOption) => {
+      const document = await connect(terminal).policy.get()
+      answer(terminal, { ...options, document, text: () => spelled(document) })
+    },
+  )
+
+  leaf(policy, 'set', {
+    summary: 'Change the policy',
+    details:
+      'Numbers of seconds may be written like 90d or 12h. `none` takes an optional limit away.',
+    examples: [
+      'mintmark policy set usersMayCreateTokens=true',
+      'mintmark policy set maxTokenTtlSeconds=90d passwordTtlSeconds=none',
+    ],
+  })
+    .argument('<key=value...>', 'keys as `policy show` names them')
+    .action(async (pairs: string[], options: JsonOption) => {
+      const client = connect(terminal)
+      const known = await client.policy.get()
+      const document = await client.policy.update(editOf(pairs, known))
+      answer(terminal, { ...options, document, text: () => spelled(document) })
+    })
+}
+
+function editOf(pairs: string[], known: Policy): Partial<Policy> {
+  return Object.assign({}, ...pairs.map((pair) => settingOf(pair, known)))
+}
+
+function settingOf(pair: string, known: Policy): object {
+  const equals = pair.indexOf('=')
+  const key = pair.slice(0, equals)
+  if (equals < 0) throw wrongUsage(`"${pair}" is not like key=value.`)
+  if (!Object.hasOwn(known, key)) {
+    throw wrongUsage(`There is no "${key}". Say one of ${Object.keys(known).join(', ')}.`)
+  }
+  return { [key]: wantedOf(pair.slice(equals + 1), { key }) }
+}
+
+function wantedOf(text: string, { key }: { key: string }): boolean | number | null {
+  if (text === 'true' || text === 'false') return text === 'true'
+  if (text === 'none' || text === 'null') return null
+  const seconds = key.endsWith('Seconds') ? durationSeconds(text) : undefined
+  if (seconds !== undefined) return seconds
+  if (/^\d{1,15}$/.test(text)) return Number(text)
+  throw wrongUsage(`${key} cannot be "${text}". Say true, false, none, a number, or like 90d.`)
+}
+
+function spelled(policy: Policy): string {
+  const pairs = Object.entries<boolean | number | null>({ ...policy })
+  return facts(pairs.map(([key, value]) => [key, value === null ? 'none' : withDays(key, value)]))
+}
+
+/** Seconds are exact, days are what people think in. */
+function withDays(key: string, value: boolean | number): string {
+  if (typeof value !== 'number' || !key.endsWith('Seconds') || value < 7200) return String(value)
+  const hours = value / 3600
+  const days = hours / 24
+  const rounded =
+    days >= 2 ? `${Number(days.toFixed(1))} days` : `${Number(hours.toFixed(1))} hours`
+  return `${value} (${rounded})`
+}

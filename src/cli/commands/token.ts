@@ -1,0 +1,15 @@
+import type { Command } from 'commander'
+import { branch } from '../command.ts'
+import type { Terminal } from '../terminal.ts'
+import { changeTokenCommands } from './token-change.ts'
+import { createTokenCommand } from './token-create.ts'
+import { readTokenCommands } from './token-read.ts'
+import { verifyTokenCommand } from './token-verify.ts'
+
+export function tokenCommands(program: Command, terminal: Terminal): void {
+  const token = branch(program, 'token', 'Issue, inspect, rotate, revoke and verify tokens')
+  createTokenCommand(token, terminal)
+  readTokenCommands(token, terminal)
+  changeTokenCommands(token, terminal)
+  verifyTokenCommand(token, terminal)
+}

@@ -1,0 +1,38 @@
+import { type Client, MintmarkError } from '@mintmark/sdk'
+import { CliError, wrongUsage } from './failure.ts'
+
+const ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** The id of a user given by name or id: no name looks like an id. */
+export async function userIdOf(client: Client, nameOrId: string): Promise<string> {
+  if (ID.test(nameOrId)) return nameOrId
+  try {
+    const [user] = (await client.users.list({ username: nameOrId })).items
+    if (user !== undefined) return user.id
+  } catch (cause) {
+    if (!(cause instanceof MintmarkError && cause.code === 'not_found')) throw cause
+  }
+  throw new CliError('not_found', `There is no user "${nameOrId}".`)
+}
+
+/** The id of a group given by name or id. */
+export async function groupIdOf(client: Client, nameOrId: string): Promise<string> {
+  if (ID.test(nameOrId)) return nameOrId
+  const key = keyOf(nameOrId)
+  for await (const group of client.groups.listAll({ text: nameOrId, limit: 1000 })) {
+    if (keyOf(group.name) === key) return group.id
+  }
+  throw new CliError('not_found', `There is no group "${nameOrId}".`)
+}
+
+/** As the server compares names. */
+function keyOf(name: string): string {
+  return name.normalize('NFKC').toLowerCase()
+}
+
+/** Tokens have no unique name, so only an id will do. */
+export function tokenId(text: string): string {
+  if (ID.test(text)) return text
+  // Not repeating it: people paste secrets here.
+  throw wrongUsage("This is not a token's id. Find it with: mintmark token list --text <name>")
+}

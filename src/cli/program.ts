@@ -1,0 +1,51 @@
+import { Command } from 'commander'
+import { VERSION } from '../version.ts'
+import { adminCommands } from './commands/admin.ts'
+import { auditCommands } from './commands/audit.ts'
+import { configCommand } from './commands/config.ts'
+import { groupCommands } from './commands/group.ts'
+import { helpMarkdownCommand } from './commands/help-markdown.ts'
+import { loginCommands } from './commands/login.ts'
+import { policyCommands } from './commands/policy.ts'
+import { roleCommands } from './commands/role.ts'
+import { serveCommand } from './commands/serve.ts'
+import { tokenCommands } from './commands/token.ts'
+import { userCommands } from './commands/user.ts'
+import type { Terminal } from './terminal.ts'
+
+const ENVIRONMENT = `
+Environment:
+  MINTMARK_URL    server to speak to (default: http://127.0.0.1:8080)
+  MINTMARK_TOKEN  token to use, or MINTMARK_TOKEN_FILE; mintmark login gets one
+
+First steps:
+  mintmark serve                                   run a server
+  export MINTMARK_TOKEN="$(mintmark login admin)"  log in, in another terminal
+  mintmark token create ci                         make a token
+  mintmark token verify                            check one`
+
+/** Every command there is. Wrong usage throws, so that `main.ts` says it in one place. */
+export function createProgram(terminal: Terminal): Command {
+  const program = new Command('mintmark')
+    .description('A self-hosted token authority: one server, one inventory, one audit trail.')
+    .version(VERSION)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.stdout.write(text),
+      writeErr: (text) => terminal.stderr.write(text),
+      outputError: () => {},
+    })
+    .addHelpText('after', ENVIRONMENT)
+  serveCommand(program)
+  configCommand(program, terminal)
+  loginCommands(program, terminal)
+  tokenCommands(program, terminal)
+  userCommands(program, terminal)
+  groupCommands(program, terminal)
+  roleCommands(program, terminal)
+  policyCommands(program, terminal)
+  auditCommands(program, terminal)
+  adminCommands(program, terminal)
+  helpMarkdownCommand(program, terminal)
+  return program
+}

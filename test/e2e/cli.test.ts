@@ -1,0 +1,291 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { mintmark, type Ran } from '../support/cli.ts'
+import { type ServerProcess, startProcess } from '../support/process.ts'
+
+const dataDir = mkdtempSync(join(tmpdir(), 'mintmark-cli-'))
+const adminToken = randomBytes(30).toString('base64url')
+const adminPassword = `${randomBytes(12).toString('base64url')} bench lamp`
+const secrets = [adminToken, adminPassword]
+const uuid = expect.stringMatching(/^[0-9a-f-]{36}$/)
+const ours = /^mm_api_[0-9A-Za-z]{49}$/
+let server: ServerProcess
+
+beforeAll(async () => {
+  server = await startProcess({
+    dataDir,
+    env: {
+      MINTMARK_BOOTSTRAP_TOKEN: adminToken,
+      MINTMARK_BOOTSTRAP_PASSWORD: adminPassword,
+      MINTMARK_LOG_LEVEL: 'trace',
+    },
+  })
+})
+
+afterAll(async () => {
+  const { output } = await server.end('SIGTERM')
+  rmSync(dataDir, { recursive: true, force: true })
+  // Told at teardown, so that no command above can leak a secret into the log unseen.
+  expect(secrets.filter((secret) => output.includes(secret))).toEqual([])
+})
+
+/** A command as the admin. */
+function run(line: string, { input = '', token = adminToken } = {}): Promise<Ran> {
+  const env = { MINTMARK_URL: server.url, MINTMARK_TOKEN: token }
+  return mintmark(line.split(' '), { env, input })
+}
+
+/** The same with --json, which must succeed and be one document. */
+async function json(line: string, options: { input?: string; token?: string } = {}) {
+  const ran = await run(`${line} --json`, options)
+  expect(ran).toMatchObject({ status: 0, stderr: '' })
+  for (const secret of [ran.json.secret, ran.json.token, ran.json.oneTimePassword]) {
+    if (typeof secret === 'string') secrets.push(secret)
+  }
+  return ran.json
+}
+
+describe('token', () => {
+  it('create prints the secret alone to stdout, and to people that it is shown once', async () => {
+    const { status, stdout, stderr } = await run('token create ci')
+    secrets.push(stdout.trim())
+    expect(status).toBe(0)
+    expect(stdout.trim()).toMatch(ours)
+    expect(stderr).toContain('Made the token "ci" of admin')
+    expect(stderr).toContain('shown only now')
+    expect(stderr).toContain('mintmark token verify')
+
+    const verified = await run('token verify', { input: stdout })
+    expect(verified).toMatchObject({ status: 0, stdout: expect.stringContaining('active   yes') })
+  })
+
+  it('create takes every limit', async () => {
+    await json('user create alice-limited')
+    await json('role create deployer --scope deploy')
+    await json('user update alice-limited --add-role deployer')
+    await json('group create limited')
+    await json('group add-member limited alice-limited --mode WRITE')
+    const flags = [
+      '--owner alice-limited --kind service --access-level full-access --description night',
+      '--role deployer --group limited:READ --scope deploy --allowed-ip 10.0.0.0/8 --expires 12h',
+      '--metadata {"team":"web"}',
+    ]
+    const made = await json(`token create nightly ${flags.join(' ')}`)
+    expect(made).toMatchObject({
+      kind: 'service',
+      owner: { username: 'alice-limited' },
+      accessLevel: 'FULL_ACCESS',
+      description: 'night',
+      roles: ['deployer'],
+      groups: [{ name: 'limited', mode: 'READ' }],
+      scopes: ['deploy'],
+      allowedIps: ['10.0.0.0/8'],
+      metadata: { team: 'web' },
+    })
+    const hours = (Date.parse(made.expiresAt) - Date.parse(made.createdAt)) / 3_600_000
+    expect(hours).toBeCloseTo(12, 1)
+    const wide = await json('token create wide --all-roles --all-groups --all-scopes --expires never')
+    expect(wide).toMatchObject({ roles: null, groups: null, scopes: null, expiresAt: null })
+  })
+
+  it('list filters, pages and shows tables', async () => {
+    for (const name of ['row-1', 'row-2', 'row-3']) await json(`token create ${name}`)
+    const first = await json('token list --text row- --limit 2')
+    expect(first).toMatchObject({ items: { length: 2 }, nextCursor: expect.any(String) })
+    const rest = await json(`token list --text row- --limit 2 --cursor ${first.nextCursor}`)
+    expect(rest).toMatchObject({ items: { length: 1 }, nextCursor: null })
+    const all = await json('token list --text row- --limit 2 --all')
+    expect(all.items).toEqual([...first.items, ...rest.items])
+
+    const filters = '--owner admin --creator admin --kind api --state active --text row-'
+    const shown = await run(`token list ${filters} --limit 2`)
+    const [titles, ...rows] = shown.stdout.trimEnd().split('\n')
+    expect(titles).toMatch(/^ID {36}NAME +OWNER +STATE +EXPIRES +KIND +ACCESS +LAST USED$/)
+    expect(rows).toHaveLength(2)
+    expect(shown.stderr).toContain('There are more')
+    const none = await run('token list --group nowhere-else')
+    expect(none).toMatchObject({ status: 1 })
+    const empty = await run('token list --text nothing-has-this-name')
+    expect(empty).toMatchObject({
+      status: 0,
+      stdout: 'No tokens match. Make one: mintmark token create <name>\n',
+    })
+  })
+
+  it('show, update, rotate and revoke act on one token', async () => {
+    const { id, secret } = await json('token create life')
+    expect((await run(`token show ${id}`)).stdout).toMatch(/^id +[0-9a-f-]{36}\nname +life\n/)
+    expect(await json(`token update ${id} --name living --description x`)).toMatchObject({
+      name: 'living',
+      description: 'x',
+    })
+    const next = await json(`token rotate ${id} --expires 2099-01-31T12:00:00Z`)
+    expect(next).toMatchObject({ name: 'living', expiresAt: '2099-01-31T12:00:00.000Z' })
+    expect((await run('token verify', { input: secret })).status).toBe(1)
+    const revoked = await run(`token revoke ${next.id} --reason leaked`)
+    expect(revoked).toMatchObject({ status: 0, stdout: expect.stringContaining(next.id) })
+    expect((await json(`token show ${next.id}`)).revokeReason).toBe('leaked')
+  })
+
+  it('verify takes the secret from stdin, an environment variable or an argument', async () => {
+    const { secret } = await json('token create probe --scope deploy')
+    const env = { MINTMARK_URL: server.url, MINTMARK_TOKEN: adminToken, PROBE: secret }
+    for (const args of [['--env', 'PROBE'], ['--scope', 'deploy', secret], ['-']]) {
+      const ran = await mintmark(['token', 'verify', ...args, '--json'], { env, input: secret })
+      expect(ran).toMatchObject({ status: 0, json: { active: true, name: 'probe' } })
+    }
+    const refused = await run(`token verify --scope rollback --ip 10.0.0.1`, { input: secret })
+    expect(refused).toMatchObject({ status: 1, stdout: 'Not active: scope_missing.\n' })
+    expect((await run('token verify')).status).toBe(2)
+  })
+
+  it('self is the token in use', async () => {
+    const { id, secret } = await json('token create own')
+    expect((await json('token show self', { token: secret })).id).toBe(id)
+    expect(await json('token revoke self', { token: secret })).toEqual({ revoked: [id] })
+    expect(await run('token show self', { token: secret })).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('mintmark login'),
+    })
+  })
+})
+
+describe('user, group and role', () => {
+  it('user create, show, update, list, delete, by name or id', async () => {
+    const made = await json('user create bob --email bob@example.org --display-name Bob')
+    expect(made).toMatchObject({ id: uuid, username: 'bob', email: 'bob@example.org' })
+    expect((await run(`user show ${made.id}`)).stdout).toMatch(/username +bob\n/)
+    expect(await json('user update bob --disable')).toMatchObject({ active: false })
+    expect(await json('user list --disabled')).toMatchObject({ items: [{ username: 'bob' }] })
+    expect(await json('user update bob --enable --global-role admin')).toMatchObject({
+      active: true,
+      globalRole: 'ADMIN',
+    })
+    expect((await run('user list')).stdout).toMatch(/^ID +USERNAME +ROLE +ACTIVE/)
+    expect((await run('user delete bob')).status).toBe(2)
+    expect(await json('user delete bob --yes')).toEqual({ deleted: made.id })
+    expect(await run('user show bob')).toMatchObject({
+      status: 1,
+      stderr: 'There is no user "bob".\n',
+    })
+  })
+
+  it('group create, fill, show, update, empty, delete', async () => {
+    await json('user create alice-member')
+    await json('group create builders --description releases')
+    await json('group add-member Builders alice-member --mode admin')
+    const shown = await run('group show builders')
+    expect(shown.stdout).toMatch(/alice-member +ADMIN/)
+    await json('group remove-member builders alice-member')
+    expect(await json('group update builders --name makers')).toMatchObject({ name: 'makers' })
+    expect(await json('group list --text makers')).toMatchObject({ items: [{ name: 'makers' }] })
+    expect((await run('group show makers')).stdout).toContain('No members.')
+    expect((await run('group delete makers --yes')).status).toBe(0)
+    expect((await run('group show makers')).status).toBe(1)
+  })
+
+  it('role create, update, list, delete', async () => {
+    await json('role create auditor --scope read --scope export')
+    expect(await json('role update auditor --no-scopes')).toMatchObject({ scopes: [] })
+    expect((await run('role list')).stdout).toMatch(/^NAME +SCOPES +DESCRIPTION\n/)
+    expect(await json('role delete auditor --yes')).toEqual({ deleted: 'auditor' })
+  })
+})
+
+describe('policy and audit', () => {
+  it('policy set takes durations and says what there is', async () => {
+    const set = await json('policy set maxTokenTtlSeconds=90d passwordExpirationWarning=true')
+    expect(set).toMatchObject({ maxTokenTtlSeconds: 7_776_000, passwordExpirationWarning: true })
+    expect((await run('policy show')).stdout).toMatch(/maxTokenTtlSeconds +7776000 \(90 days\)/)
+    expect(await json('policy set maxTokenTtlSeconds=none')).toMatchObject({
+      maxTokenTtlSeconds: null,
+    })
+    expect(await run('policy set maxTokens=1')).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('maxTokenTtlSeconds'),
+    })
+  })
+
+  it('audit list tells who did what', async () => {
+    const filters = '--actor admin --action policy.updated --subject-type policy --from 1h'
+    const { items } = await json(`audit list ${filters}`)
+    expect(items[0]).toMatchObject({ actorName: 'admin', via: 'api' })
+    expect((await run('audit list --limit 3')).stdout).toMatch(/^NO +AT +ACTION +ACTOR +SUBJECT/)
+  })
+})
+
+describe('login', () => {
+  it('a one-time password is replaced in the same step; logout ends the session', async () => {
+    await json('user create alice')
+    const { oneTimePassword } = await json('user reset-password alice')
+    const chosen = `${randomBytes(12).toString('base64url')} quarry mosaic`
+    secrets.push(chosen)
+
+    const stuck = await run('login alice --password-stdin', { input: oneTimePassword })
+    expect(stuck).toMatchObject({ status: 1, stdout: '' })
+    expect(stuck.stderr).toContain('second line')
+    const input = `${oneTimePassword}\n${chosen}\n`
+    const session = await run('login alice --password-stdin', { input })
+    const token = session.stdout.trim()
+    secrets.push(token)
+    expect(session).toMatchObject({ status: 0, stderr: expect.stringContaining('MINTMARK_TOKEN') })
+
+    expect((await run('whoami', { token })).stdout).toMatch(/^user +alice \(/)
+    expect(await json('logout', { token })).toEqual({ loggedOut: true })
+    expect((await run('whoami', { token })).status).toBe(1)
+    const again = await json('login alice --password-stdin', { input: chosen })
+    expect(again).toMatchObject({ token: expect.stringMatching(/^mm_session_/) })
+  })
+
+  it('a wrong password is refused in a sentence', async () => {
+    const ran = await run('login alice --password-stdin', { input: 'not the password' })
+    expect(ran).toMatchObject({ status: 1, stdout: '' })
+    expect(ran.stderr).toBe('The name or the password is wrong.\n')
+  })
+})
+
+describe('errors', () => {
+  it('wrong usage ends with 2, names the help, and is JSON under --json', async () => {
+    for (const line of ['token creat x', 'token create', 'token create x --expires soon', 'user']) {
+      expect(await run(line)).toMatchObject({ status: 2, stdout: '' })
+    }
+    const { stderr } = await run('token create x --role a --all-roles')
+    expect(stderr).toContain('See: mintmark token create --help')
+    const ran = await run('token show not-an-id --json')
+    expect(ran).toMatchObject({ status: 2, stdout: '' })
+    expect(JSON.parse(ran.stderr)).toMatchObject({ error: { code: 'wrong_usage' } })
+  })
+
+  it('a refusal ends with 1 and carries the request id', async () => {
+    const ran = await run('token show 00000000-0000-7000-8000-000000000000 --json')
+    expect(ran).toMatchObject({ status: 1, stdout: '' })
+    expect(JSON.parse(ran.stderr)).toEqual({
+      error: { code: 'not_found', message: expect.any(String), status: 404, requestId: uuid },
+    })
+  })
+
+  it('a missing token or server says what to do', async () => {
+    const url = server.url
+    expect(await mintmark(['token', 'list'], { env: { MINTMARK_URL: url } })).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('Set MINTMARK_TOKEN'),
+    })
+    const env = { MINTMARK_URL: 'http://127.0.0.1:1', MINTMARK_TOKEN: adminToken }
+    expect(await mintmark(['role', 'create', 'x'], { env })).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('Is the server running?'),
+    })
+  })
+
+  it('the token may come from a file', async () => {
+    const file = join(dataDir, 'token')
+    writeFileSync(file, `${adminToken}\n`)
+    const env = { MINTMARK_URL: server.url, MINTMARK_TOKEN_FILE: file }
+    expect((await mintmark(['whoami'], { env })).status).toBe(0)
+    const both = { ...env, MINTMARK_TOKEN: adminToken }
+    expect((await mintmark(['whoami'], { env: both })).status).toBe(2)
+  })
+})

@@ -1,0 +1,340 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { AUDIT_ACTIONS, type AuditAction } from '../../src/core/audit/event.ts'
+import type { Writes } from '../../src/core/core.ts'
+import { UNLIMITED } from '../../src/core/tokens/token.ts'
+import { ADMIN_PASSWORD, ORIGIN, openTestCore, outcomes, type TestCore } from '../support/core.ts'
+
+let t: TestCore
+let names = 0
+beforeAll(async () => {
+  t = await openTestCore()
+})
+afterAll(() => t.close())
+
+const seen = new Set<AuditAction>()
+
+/** What a piece of work wrote into the trail. */
+async function recordsOf(work: () => Promise<unknown>) {
+  const before = (await t.trail()).length
+  await work()
+  const records = (await t.trail()).slice(before)
+  for (const { action } of records) seen.add(action)
+  return records
+}
+
+describe('every change leaves exactly one record of its kind', () => {
+  it('and together they use every action there is', async () => {
+    const { admin } = t
+    const caller = admin
+    const actions = async (work: () => Promise<unknown>) =>
+      (await recordsOf(work)).map(({ action }) => action)
+    const writing = (work: (w: Writes) => Promise<unknown>) => actions(() => t.write(work))
+
+    const user = await t.makeUser({ username: 'audited' })
+    const { id } = user
+    const group = await t.makeGroup('audited')
+    const groupId = group.id
+    const { token, secret } = await t.issue(user)
+    const wish = { groupId, userId: id, mode: 'READ' as const }
+    const role = { name: 'audited', description: '', scopes: [] }
+    const limits = UNLIMITED
+    const make = { kind: 'api' as const, name: 'x', limits, expires: 'never' as const }
+
+    expect(await writing((w) => w.issueToken({ caller, via: 'api', wish: make }))).toEqual([
+      'token.created',
+    ])
+    expect(await writing((w) => w.updateToken({ caller, id: token.id, edit: {} }))).toEqual([
+      'token.updated',
+    ])
+    const rotation = { id: token.id }
+    expect(await writing((w) => w.rotateToken({ caller, wish: rotation, via: 'api' }))).toEqual([
+      'token.rotated',
+    ])
+    expect(await t.state(secret)).toBe('superseded')
+    // A family of two: a record for each.
+    expect(await writing((w) => w.revokeToken({ caller, id: token.id, reason: 'x' }))).toEqual([
+      'token.revoked',
+      'token.revoked',
+    ])
+    expect(await writing((w) => w.revokeToken({ caller, id: token.id, reason: 'x' }))).toEqual([])
+    expect(await writing((w) => w.createGroup({ caller, wish: { name: 'y' } }))).toEqual([
+      'group.created',
+    ])
+    expect(await writing((w) => w.updateGroup({ caller, id: groupId, edit: {} }))).toEqual([
+      'group.updated',
+    ])
+    expect(await writing((w) => w.setMembership({ caller, wish }))).toEqual(['membership.set'])
+    expect(await writing((w) => w.setMembership({ caller, wish }))).toEqual([])
+    expect(await writing((w) => w.removeMembership({ caller, groupId, userId: id }))).toEqual([
+      'membership.removed',
+    ])
+    expect(await writing((w) => w.deleteGroup({ caller, id: groupId }))).toEqual(['group.deleted'])
+    expect(await writing((w) => w.createRole({ caller, role }))).toEqual(['role.created'])
+    expect(await writing((w) => w.updateRole({ caller, name: 'audited', edit: {} }))).toEqual([
+      'role.updated',
+    ])
+    expect(await writing((w) => w.deleteRole({ caller, name: 'audited' }))).toEqual([
+      'role.deleted',
+    ])
+    expect(await writing((w) => w.updatePolicy({ caller, edit: {} }))).toEqual(['policy.updated'])
+    expect(await writing((w) => w.createUser({ caller, wish: { username: 'z' } }))).toEqual([
+      'user.created',
+    ])
+    expect(await writing((w) => w.updateUser({ caller, id, edit: {} }))).toEqual(['user.updated'])
+    expect(await actions(() => t.core.resetPassword({ caller, id }))).toEqual([
+      'user.password_reset',
+    ])
+    expect(await writing((w) => w.deleteUser({ caller, id }))).toEqual(['user.deleted'])
+
+    const session = await t.core.login({
+      name: 'root',
+      password: ADMIN_PASSWORD,
+      origin: ORIGIN,
+      via: 'api',
+    })
+    const person = await t.callerOf(session.secret)
+    const reason = 'logged out'
+    const next = 'lamps under the bridge'
+    expect(
+      await actions(() =>
+        t.core.changePassword({ caller: person, current: ADMIN_PASSWORD, next }),
+      ),
+    ).toEqual(['user.password_changed'])
+    expect(await writing((w) => w.revokeSelf({ caller: person, reason }))).toEqual([
+      'session.closed',
+    ])
+    const credentials = { name: 'root', origin: ORIGIN, via: 'api' } as const
+    expect(await actions(() => t.core.login({ ...credentials, password: next }))).toEqual([
+      'session.opened',
+    ])
+    const edit = { lockoutAttempts: 2 }
+    await t.write((w) => w.updatePolicy({ caller, edit }))
+    const wrong = () => outcomes([t.core.login({ ...credentials, password: 'x' })])
+    expect(await actions(wrong)).toEqual(['login.failed'])
+    expect(await actions(wrong)).toEqual(['login.locked'])
+    expect(await actions(wrong)).toEqual([])
+    const identity = {
+      issuer: 'https://id.example',
+      subject: 's',
+      username: 'someone',
+      displayName: undefined,
+    }
+    expect(await actions(() => t.core.signInFromUpstream({ identity, origin: ORIGIN }))).toEqual([
+      'user.created',
+      'user.identity_linked',
+      'session.opened',
+    ])
+    await t.write((w) => w.updatePolicy({ caller, edit: { retentionSeconds: 0 } }))
+    t.clock.advance(1)
+    expect(await actions(() => t.core.purge())).toEqual(['token.purged'])
+
+    for (const { action } of await t.trail()) seen.add(action)
+    const unused = AUDIT_ACTIONS.filter((action) => !seen.has(action))
+    expect(unused).toEqual(['key.created'])
+  })
+
+  it('that says who, with which token, what, when, from where and by which request', async () => {
+    const [record] = await recordsOf(() => t.makeUser({ username: 'noted' }))
+    expect(record).toMatchObject({
+      action: 'user.created',
+      subjectType: 'user',
+      subjectId: expect.any(String),
+      atMs: t.clock.now(),
+      actorId: t.admin.principal.user.id,
+      actorName: 'root',
+      actorTokenId: t.admin.principal.token.id,
+      ip: ORIGIN.ip,
+      requestId: ORIGIN.requestId,
+      via: ORIGIN.via,
+      after: { username: 'noted', globalRole: 'USER', active: true },
+    })
+  })
+
+  it('and a refused or failed change leaves none', async () => {
+    const records = await recordsOf(() =>
+      outcomes([
+        t.makeUser({ username: 'root' }),
+        t.makeUser({ username: '' }),
+        t.write(async (w) => {
+          await w.createUser({ caller: t.admin, wish: { username: 'half way' } })
+          throw new Error('no')
+        }),
+      ]),
+    )
+    expect(records).toEqual([])
+    await expect(t.core.read.userByName(t.admin, 'half way')).rejects.toMatchObject({
+      code: 'not_found',
+    })
+  })
+})
+
+describe('when the record cannot be written', () => {
+  it('the change does not happen', async () => {
+    const user = await t.makeUser({ username: 'steadfast' })
+    const { token, secret } = await t.issue(user)
+    const group = await t.makeGroup('steadfast')
+    const role = { name: 'steadfast', description: '', scopes: [] }
+    const session = await t.issue(undefined)
+    const caller = t.admin
+    t.tamper(`create trigger full before insert on audit begin select raise(abort, 'full'); end`)
+    const fingerprint = () =>
+      JSON.stringify(
+        ['user', '"group"', 'membership', 'token', 'role', 'policy', 'change', 'idempotency'].map(
+          (table) => t.query(`select * from ${table}`),
+        ),
+      )
+    const before = fingerprint()
+    const ended = await outcomes([
+      t.makeUser({ username: 'unaudited' }),
+      t.makeGroup('unaudited'),
+      t.issue(user),
+      t.write((w) => w.updateUser({ caller, id: user.id, edit: { active: false } })),
+      t.write((w) => w.deleteUser({ caller, id: user.id })),
+      t.write((w) => w.revokeToken({ caller, id: token.id, reason: '' })),
+      t.write((w) => w.rotateToken({ caller, wish: { id: token.id }, via: 'api' })),
+      t.write((w) => w.updateToken({ caller, id: token.id, edit: { name: 'x' } })),
+      t.write((w) => w.deleteGroup({ caller, id: group.id })),
+      t.write((w) => w.createRole({ caller, role })),
+      t.write((w) => w.updatePolicy({ caller, edit: { usersMayCreateTokens: true } })),
+      t.core.openSessionFromToken({
+        caller: await t.callerOf(session.secret),
+        via: 'xms',
+        format: 'hex',
+      }),
+      t.core.writeOnce({ caller, key: 'unaudited-1', request: {} }, (w) =>
+        w.createUser({ caller, wish: { username: 'unaudited too' } }),
+      ),
+    ])
+    expect(ended).not.toContain('ok')
+    expect(fingerprint()).toBe(before)
+    t.tamper('drop trigger full')
+    expect(await t.state(secret)).toBe('active')
+    expect(t.core.policy().usersMayCreateTokens).toBe(false)
+    await t.makeUser({ username: 'audited again' })
+    expect(await t.verifyChain()).toMatchObject({ intact: true })
+  })
+})
+
+describe('the chain', () => {
+  let path: TestCore
+  let count = 0
+  beforeAll(async () => {
+    path = await openTestCore()
+    for (let i = 0; i < 12; i++) await path.makeUser({ username: `user ${++names}` })
+    count = (await path.trail()).length
+  })
+  afterAll(() => path.close())
+  // Each test alters the log in its own way; what it did is undone before the next.
+  beforeEach(() => {
+    path.tamper(`drop table if exists kept; create table kept as select * from audit`)
+    return () => path.tamper('delete from audit; insert into audit select * from kept')
+  })
+
+  const firstBad = async () => {
+    const verdict = await path.verifyChain()
+    return verdict.intact ? undefined : verdict.firstBadSequence
+  }
+
+  it('is intact as it was written', async () => {
+    expect(await path.verifyChain()).toMatchObject({ intact: true, records: count })
+    expect((await path.trail()).map(({ sequence }) => sequence)).toEqual(
+      Array.from({ length: count }, (_, i) => i + 1),
+    )
+  })
+
+  it.each([
+    ['at_ms', 'at_ms + 1'],
+    ['action', "'user.deleted'"],
+    ['subject_type', "'token'"],
+    ['subject_id', "'x'"],
+    ['actor_id', 'null'],
+    ['actor_name', "'somebody'"],
+    ['actor_token_id', "'x'"],
+    ['ip', "'203.0.113.9'"],
+    ['request_id', 'null'],
+    ['via', "'cli'"],
+    ['before', `'{"username":"x"}'`],
+    ['after', `replace(after, 'USER', 'ADMIN')`],
+    ['after', 'null'],
+    ['after', `'not json'`],
+    ['after', `'{}'`],
+    ['hash', "'x'"],
+  ])('shows that %s was set to %s, and where', async (column, value) => {
+    path.tamper(`update audit set "${column}" = ${value} where sequence = 7`)
+    expect(await firstBad()).toBe(7)
+  })
+
+  it.each([1, 2, 7])('shows that record %i was deleted', async (sequence) => {
+    path.tamper(`delete from audit where sequence = ${sequence}`)
+    expect(await firstBad()).toBe(sequence)
+  })
+
+  it('shows that several were deleted and the rest moved up', async () => {
+    path.tamper(`delete from audit where sequence in (5, 6);
+      update audit set sequence = sequence - 2 where sequence > 6`)
+    expect(await firstBad()).toBe(5)
+  })
+
+  it('shows that two changed places', async () => {
+    path.tamper(`update audit set sequence = -1 where sequence = 5;
+      update audit set sequence = 5 where sequence = 6;
+      update audit set sequence = 6 where sequence = -1`)
+    expect(await firstBad()).toBe(5)
+  })
+
+  it.each([0, -3, 7.5, 1000])('shows that one was put in at %d', async (sequence) => {
+    path.tamper(`insert into audit select ${sequence}, at_ms, action, subject_type, subject_id,
+      actor_id, actor_name, actor_token_id, ip, request_id, via, before, after, hash
+      from audit where sequence = 7`)
+    expect(await path.verifyChain()).toMatchObject({ intact: false })
+  })
+
+  it('cannot be mended by somebody who lacks the key', async () => {
+    path.tamper(`update audit set after = '{}', hash = (select hash from audit where sequence = 6)
+      where sequence = 7`)
+    expect(await firstBad()).toBe(7)
+  })
+
+  it('tells a shortened log by the hash that was noted elsewhere', async () => {
+    const whole = await path.verifyChain()
+    path.tamper(`delete from audit where sequence > ${count - 2}`)
+    const shortened = await path.verifyChain()
+    expect(shortened).toMatchObject({ intact: true, records: count - 2 })
+    expect(shortened).not.toEqual(whole)
+  })
+
+  it('an unreadable record does not hide the others from a reader', async () => {
+    path.tamper(`update audit set after = 'not json' where sequence = 7`)
+    const wish = { filter: {}, from: undefined, size: 100 }
+    expect((await path.core.read.audit(path.admin, wish)).items).toHaveLength(count)
+  })
+
+  it('has no gap and no fork after many writers at once', async () => {
+    await Promise.all(Array.from({ length: 40 }, (_, i) => path.makeUser({ username: `many ${i}` })))
+    expect(await path.verifyChain()).toMatchObject({ intact: true, records: count + 40 })
+    await path.reopen()
+    await path.makeUser({ username: 'after a restart' })
+    expect(await path.verifyChain()).toMatchObject({ intact: true, records: count + 41 })
+  })
+})
+
+describe('reading the trail', () => {
+  it('is for admins, newest first, by filter and by page', async () => {
+    const { secret } = await t.issue(await t.makeUser({ username: `user ${++names}` }))
+    const nosy = await t.callerOf(secret)
+    const wish = { filter: {}, from: undefined, size: 5 }
+    await expect(t.core.read.audit(nosy, wish)).rejects.toMatchObject({ code: 'forbidden' })
+    const first = await t.core.read.audit(t.admin, wish)
+    const second = await t.core.read.audit(t.admin, { ...wish, from: first.next })
+    const sequences = [...first.items, ...second.items].map(({ sequence }) => sequence)
+    const all = (await t.trail()).map(({ sequence }) => sequence)
+    expect(sequences).toEqual(all.slice(-10).reverse())
+    const back = await t.core.read.audit(t.admin, { ...wish, from: second.previous })
+    expect(back.items).toEqual(first.items)
+    const groups = await t.core.read.audit(t.admin, {
+      ...wish,
+      filter: { action: 'group.created', actorId: t.admin.principal.user.id },
+    })
+    expect(new Set(groups.items.map(({ action }) => action))).toEqual(new Set(['group.created']))
+  })
+})

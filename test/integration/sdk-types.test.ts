@@ -1,0 +1,39 @@
+import type * as sdk from '@mintmark/sdk'
+import type { Static } from 'typebox'
+import { expectTypeOf, it } from 'vitest'
+import type { AuditEvent } from '../../src/http/api/audit.ts'
+import type { Policy } from '../../src/http/api/policy.ts'
+import type * as wire from '../../src/http/api/schemas.ts'
+import type { Me } from '../../src/http/api/session.ts'
+import type { NewToken, Revocation } from '../../src/http/api/tokens.ts'
+import type { Answer, Question } from '../../src/http/api/verify.ts'
+
+// Checked by `npm run types`: a field that only one side has does not compile.
+
+it('what the API answers is what the SDK says', () => {
+  expectTypeOf<Static<typeof wire.Token>>().toEqualTypeOf<sdk.Token>()
+  expectTypeOf<Static<typeof wire.IssuedToken>>().toEqualTypeOf<sdk.IssuedToken>()
+  expectTypeOf<Static<typeof wire.User>>().toEqualTypeOf<sdk.User>()
+  expectTypeOf<Static<typeof wire.UserWithRights>>().toEqualTypeOf<sdk.UserWithRights>()
+  expectTypeOf<Static<typeof wire.Group>>().toEqualTypeOf<sdk.Group>()
+  expectTypeOf<Static<typeof wire.GroupGrant>>().toEqualTypeOf<sdk.GroupGrant>()
+  expectTypeOf<Static<typeof wire.Member>>().toEqualTypeOf<sdk.Member>()
+  expectTypeOf<Static<typeof wire.Role>>().toEqualTypeOf<sdk.Role>()
+  expectTypeOf<Static<typeof Me>>().toEqualTypeOf<sdk.Me>()
+  expectTypeOf<Static<typeof Policy>>().toEqualTypeOf<sdk.Policy>()
+  expectTypeOf<Static<typeof AuditEvent>>().toEqualTypeOf<sdk.AuditEvent>()
+  expectTypeOf<Static<typeof Revocation>>().toEqualTypeOf<sdk.Revocation>()
+  type TokenPage = ReturnType<typeof wire.pageOf<typeof wire.Token>>
+  expectTypeOf<Static<TokenPage>>().toEqualTypeOf<sdk.Page<sdk.Token>>()
+})
+
+it('what the SDK asks is what the API takes', () => {
+  expectTypeOf<Static<typeof NewToken>>().toEqualTypeOf<sdk.NewToken>()
+  expectTypeOf<Static<typeof Question>>().toEqualTypeOf<sdk.Question>()
+})
+
+it('a verdict is the flat answer, told apart by `active`', () => {
+  type Facts = Required<Omit<Static<typeof Answer>, 'active' | 'reason'>>
+  expectTypeOf<Omit<sdk.ActiveVerdict, 'active'>>().toEqualTypeOf<Facts>()
+  expectTypeOf<sdk.Verdict>().toExtend<Static<typeof Answer>>()
+})

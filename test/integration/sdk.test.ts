@@ -1,0 +1,192 @@
+import { type Client, createClient, MintmarkError } from '@mintmark/sdk'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startServer, type TestServer } from '../support/server.ts'
+
+let server: TestServer
+let url: string
+let admin: Client
+/** `METHOD /path` of every request that was made. */
+const made: string[] = []
+
+const recordingFetch: typeof fetch = (input, init) => {
+  made.push(`${init?.method} ${new URL(String(input)).pathname}`)
+  return fetch(input, init)
+}
+
+const clientOf = (token?: string) => createClient({ url, token, fetch: recordingFetch })
+
+beforeAll(async () => {
+  server = await startServer()
+  url = await server.app.server.listen({ host: '127.0.0.1', port: 0 })
+  admin = clientOf(server.adminToken)
+})
+
+afterAll(async () => {
+  await server.close()
+})
+
+async function gathered<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = []
+  for await (const item of items) all.push(item)
+  return all
+}
+
+describe('session', () => {
+  it('logs in, says who one is, changes the password, logs out', async () => {
+    const { id } = await admin.users.create({ username: 'alice-session' })
+    const { oneTimePassword } = await admin.users.resetPassword(id)
+    const first = 'lantern quarry mosaic drift'
+    const second = 'velvet anchor puddle crown'
+    for (const secret of [oneTimePassword, first, second]) server.remember(secret)
+
+    const login = { username: 'alice-session', password: oneTimePassword }
+    await expect(clientOf().session.login(login)).rejects.toMatchObject({
+      status: 403,
+      code: 'password_change_required',
+    })
+    const session = await clientOf().session.login({ ...login, newPassword: first })
+    server.remember(session.token)
+    const alice = clientOf(session.token)
+    expect(await alice.session.me()).toMatchObject({
+      user: { id, username: 'alice-session' },
+      token: { kind: 'session' },
+      rights: { admin: false, accessLevel: 'FULL_ACCESS' },
+    })
+    await alice.session.changePassword({ currentPassword: first, newPassword: second })
+    await alice.session.logout()
+    await expect(alice.session.me()).rejects.toMatchObject({ status: 401 })
+  })
+})
+
+describe('tokens', () => {
+  it('makes, shows, changes, rotates, verifies and revokes', async () => {
+    const made = await admin.tokens.create({ name: 'ci', scopes: ['deploy'], expiresAt: null })
+    expect(made).toMatchObject({ name: 'ci', state: 'active', expiresAt: null })
+    expect(await admin.tokens.get(made.id)).not.toHaveProperty('secret')
+    await admin.tokens.update(made.id, { description: 'builds' })
+
+    const next = await admin.tokens.rotate(made.id)
+    expect(next).toMatchObject({ name: 'ci', description: 'builds', familyId: made.familyId })
+    expect(await admin.tokens.verify({ token: made.secret })).toMatchObject({ active: false })
+    expect(await admin.tokens.verify({ token: next.secret, scope: 'deploy' })).toMatchObject({
+      active: true,
+      tokenId: next.id,
+    })
+    const { revoked } = await admin.tokens.revoke(next.id, { reason: 'done' })
+    expect(revoked).toContain(next.id)
+    expect(await admin.tokens.verify({ token: next.secret })).toEqual({
+      active: false,
+      reason: 'revoked',
+    })
+  })
+
+  it('makes one token per idempotency key', async () => {
+    const once = { idempotencyKey: 'the-very-same-key' }
+    const first = await admin.tokens.create({ name: 'once' }, once)
+    expect(await admin.tokens.create({ name: 'once' }, once)).toEqual(first)
+    const others = admin.tokens.create({ name: 'other' }, once)
+    await expect(others).rejects.toMatchObject({ status: 422, code: 'idempotency_mismatch' })
+  })
+
+  it('knows and revokes the token it uses', async () => {
+    const { id, secret } = await admin.tokens.create({ name: 'own' })
+    const own = clientOf(secret)
+    expect(await own.tokens.self()).toMatchObject({ id })
+    expect(await own.tokens.revokeSelf({ reason: 'leaked' })).toEqual({ revoked: [id] })
+    await expect(own.tokens.self()).rejects.toMatchObject({ status: 401, code: 'unauthenticated' })
+  })
+
+  it('lists all pages in order, without gaps or repeats', async () => {
+    for (let i = 0; i < 7; i++) {
+      server.clock.advance(1)
+      await admin.tokens.create({ name: `paged-${i}` })
+    }
+    const names = (await gathered(admin.tokens.listAll({ text: 'paged', limit: 3 }))).map(
+      (token) => token.name,
+    )
+    expect(names).toEqual([6, 5, 4, 3, 2, 1, 0].map((i) => `paged-${i}`))
+    expect(await admin.tokens.list({ text: 'paged', limit: 3 })).toMatchObject({
+      items: { length: 3 },
+      previousCursor: null,
+      nextCursor: expect.any(String),
+    })
+  })
+})
+
+describe('users, groups and roles', () => {
+  it('makes, finds, changes and deletes users', async () => {
+    const bob = await admin.users.create({ username: 'bob', email: 'bob@example.org' })
+    expect((await admin.users.list({ username: 'bob' })).items).toMatchObject([{ id: bob.id }])
+    await admin.users.update(bob.id, { active: false })
+    expect(await gathered(admin.users.listAll({ active: false }))).toMatchObject([{ id: bob.id }])
+    await admin.users.delete(bob.id)
+    await expect(admin.users.get(bob.id)).rejects.toMatchObject({ status: 404, code: 'not_found' })
+  })
+
+  it('makes groups, fills and empties them', async () => {
+    const alice = await admin.users.create({ username: 'alice' })
+    const group = await admin.groups.create({ name: 'builders' })
+    await admin.groups.update(group.id, { description: 'build things' })
+    await admin.groups.setMember(group.id, alice.id, 'WRITE')
+    expect(await admin.groups.members(group.id)).toEqual([
+      { userId: alice.id, username: 'alice', mode: 'WRITE' },
+    ])
+    await admin.groups.removeMember(group.id, alice.id)
+    expect(await admin.groups.get(group.id)).toMatchObject({ description: 'build things' })
+    expect(await gathered(admin.groups.listAll({ text: 'builders' }))).toHaveLength(1)
+    await admin.groups.delete(group.id)
+    await expect(admin.groups.get(group.id)).rejects.toBeInstanceOf(MintmarkError)
+  })
+
+  it('defines, changes and deletes roles', async () => {
+    await admin.roles.create({ name: 'deployer', scopes: ['deploy'] })
+    await admin.roles.update('deployer', { scopes: ['deploy', 'rollback'] })
+    expect(await admin.roles.list()).toContainEqual({
+      name: 'deployer',
+      description: '',
+      scopes: ['deploy', 'rollback'],
+    })
+    await admin.roles.delete('deployer')
+    expect((await admin.roles.list()).map((role) => role.name)).not.toContain('deployer')
+  })
+})
+
+describe('policy and audit', () => {
+  it('shows and changes the policy', async () => {
+    const before = await admin.policy.get()
+    const after = await admin.policy.update({ maxTokenTtlSeconds: 86_400 })
+    expect(after).toEqual({ ...before, maxTokenTtlSeconds: 86_400 })
+    await admin.policy.update({ maxTokenTtlSeconds: null })
+  })
+
+  it('tells who did what', async () => {
+    const [event] = (await admin.audit.list({ action: 'policy.updated', limit: 1 })).items
+    expect(event).toMatchObject({ actorName: 'admin', subjectType: 'policy', via: 'api' })
+    const all = await gathered(admin.audit.listAll({ limit: 20 }))
+    expect(all.at(-1)?.sequence).toBe(1)
+  })
+})
+
+it('a refusal names the request in the server’s log', async () => {
+  const error = await admin.tokens
+    .get('00000000-0000-7000-8000-000000000000')
+    .catch((cause: unknown) => cause)
+  expect(error).toMatchObject({ name: 'MintmarkError', status: 404, code: 'not_found' })
+  expect(server.logLines().join('')).toContain((error as MintmarkError).requestId)
+})
+
+it('covers every operation of /api/v1', async () => {
+  const { body } = await server.call('GET', '/api/openapi.json')
+  const operations = Object.entries<object>(body.paths).flatMap(([path, methods]) =>
+    path.startsWith('/api/v1/')
+      ? Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`)
+      : [],
+  )
+  const uncovered = operations.filter((operation) => {
+    const pattern = new RegExp(`^${operation.replaceAll(/\{[^}]+\}/g, '[^/]+')}$`)
+    return !made.some((request) => pattern.test(request))
+  })
+  // The one operation that the SDK says in another way: DELETE is revoke without a reason.
+  expect(uncovered).toEqual(['DELETE /api/v1/tokens/{id}'])
+  expect(operations.length).toBeGreaterThan(30)
+})

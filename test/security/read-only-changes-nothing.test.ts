@@ -1,0 +1,160 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { EVERYTHING, makeGroup, makeRole, makeToken } from '../support/people.ts'
+import { isWrite, pathOf, type Route, startWithRoutes } from '../support/routes.ts'
+import type { TestServer } from '../support/server.ts'
+import { snapshot, tamper } from '../support/tables.ts'
+
+/** What a request can be about; made afresh for each, so that every one of them could succeed. */
+interface Subject {
+  user: { id: string; name: string }
+  token: { id: string; serial: string }
+  group: { id: string; name: string }
+  role: string
+  refreshToken: string
+  newName: string
+}
+
+/** A request that succeeds for whoever may: its body by route. Routes that need none are left out. */
+const BODIES: Record<string, (subject: Subject) => unknown> = {
+  'POST /api/v1/me/password': () => ({ currentPassword: 'a', newPassword: 'b' }),
+  'POST /api/v1/tokens': ({ newName }) => ({ name: newName }),
+  'PATCH /api/v1/tokens/:id': ({ newName }) => ({ name: newName }),
+  'POST /api/v1/tokens/verify': () => ({ token: 'x' }),
+  'POST /api/v1/users': ({ newName }) => ({ username: newName }),
+  'PATCH /api/v1/users/:id': () => ({ globalRole: 'ADMIN' }),
+  'POST /api/v1/groups': ({ newName }) => ({ name: newName }),
+  'PATCH /api/v1/groups/:id': () => ({ description: 'changed' }),
+  'PUT /api/v1/groups/:id/members/:userId': () => ({ mode: 'ADMIN' }),
+  'POST /api/v1/roles': ({ newName }) => ({ name: newName }),
+  'PATCH /api/v1/roles/:name': () => ({ description: 'changed' }),
+  'PATCH /api/v1/policy': () => ({ lockoutAttempts: 7 }),
+  'POST /api/auth/v1/admin/users': ({ newName }) => ({ userId: newName }),
+  'PUT /api/auth/v1/admin/users/:userId': ({ user }) => ({
+    userId: user.name,
+    globalRole: 'ADMIN',
+  }),
+  'POST /api/auth/v1/admin/groups': ({ newName }) => ({ groupId: newName }),
+  'PUT /api/auth/v1/admin/groups/:groupId': ({ group }) => ({
+    groupId: group.name,
+    description: 'changed',
+  }),
+  'POST /api/auth/v1/admin/refreshTokens': ({ newName }) => ({ tokenName: newName }),
+  'POST /v1/access-tokens': ({ newName }) => ({ access_token: { name: newName, roles: ['admin'] } }),
+  'POST /v1/access-tokens/': ({ newName }) => ({
+    access_token: { name: newName, roles: ['admin'] },
+  }),
+  'PATCH /v1/access-tokens/:id(^\\d+)': ({ newName }) => ({ access_token: { name: newName } }),
+  'PATCH /v1/auth/security-policy': () => ({ auth_security_policy: { max_attempts: 9 } }),
+}
+
+/** Writing methods that change nothing for anybody who calls them with an API token. */
+const CHANGES_NOTHING = [
+  'POST /api/v1/logout',
+  'POST /api/v1/me/password',
+  'POST /api/v1/tokens/verify',
+  'POST /v1/access-tokens::validate',
+  'POST /v1/auth/tokens::logout',
+]
+/** A holder may always throw the own credential away. */
+const THROWS_AWAY = 'POST /api/v1/tokens/self/revoke'
+/** These answer without a credential: a token in a header is nothing to them. */
+const OPEN = /^POST (\/api\/v1\/login|\/api\/auth\/v\d\/(login|refresh)|\/v1\/auth\/(tokens(::login)?|rsa-keys))$/
+
+let server: TestServer
+let routes: Route[]
+let count = 0
+
+beforeAll(async () => {
+  const started = await startWithRoutes()
+  server = started.server
+  routes = started.routes
+})
+afterAll(() => server.close())
+
+const nameOf = ({ method, url }: Route) => `${method} ${url}`
+const bodyOf = (route: Route, subject: Subject) =>
+  BODIES[nameOf(route).replace('/v2/', '/v1/')]?.(subject)
+
+async function newSubject(): Promise<Subject> {
+  const name = `subject-${count++}`
+  const { id: userId } = await server.makeUser({ username: `${name}-user` })
+  const token = await makeToken(server, { name: `${name}-token` })
+  await makeRole(server, `${name}-role`)
+  const groupId = await makeGroup(server, `${name}-group`, { [userId]: 'READ' })
+  const service = await server.call('POST', '/api/auth/v1/admin/refreshTokens', {
+    body: { tokenName: `${name}-service` },
+  })
+  const rows = (snapshot(server).token ?? []).map((row) => JSON.parse(row))
+  const row = rows.find(({ id }: { id: string }) => id === token.id)
+  const refresh = rows.findLast(({ kind }: { kind: string }) => kind === 'service')
+  if (service.status !== 200) throw new Error(`No service token: ${service.text}`)
+  return {
+    user: { id: userId, name: `${name}-user` },
+    token: { id: token.id, serial: String(row.serial) },
+    group: { id: groupId, name: `${name}-group` },
+    role: `${name}-role`,
+    refreshToken: refresh.id,
+    newName: `new-${name}`,
+  }
+}
+
+function fill({ url }: Route, subject: Subject): (name: string) => string {
+  const isOurs = url.startsWith('/api/v1/')
+  return (name) => {
+    if (name === 'name') return subject.role
+    if (name === 'userId') return isOurs ? subject.user.id : subject.user.name
+    if (name === 'groupId') return subject.group.name
+    if (name === 'tokenId') return subject.refreshToken
+    if (name === 'token_id') return subject.token.id
+    if (!isOurs) return subject.token.serial
+    if (url.includes('/users/')) return subject.user.id
+    return url.includes('/groups/') ? subject.group.id : subject.token.id
+  }
+}
+
+function send(route: Route, subject: Subject, token: string) {
+  const body = bodyOf(route, subject)
+  const options = { token, ...(body === undefined ? {} : { body }) }
+  return server.call(route.method, pathOf(route.url, fill(route, subject)), options)
+}
+
+test('a READ_ONLY token of an administrator changes no row through any route', async () => {
+  const readOnly = await makeToken(server, { ...EVERYTHING, accessLevel: 'READ_ONLY' })
+  const subject = await newSubject()
+  const before = snapshot(server)
+  for (const route of routes) {
+    if (nameOf(route) === THROWS_AWAY || OPEN.test(nameOf(route))) continue
+    const { status, text } = await send(route, subject, readOnly.secret)
+    expect(status, `${nameOf(route)}: ${text}`).toBeLessThan(500)
+    if (isWrite(route) && !CHANGES_NOTHING.includes(nameOf(route))) {
+      expect(status, `${nameOf(route)}: ${text}`).toBe(403)
+    }
+    expect(snapshot(server), nameOf(route)).toEqual(before)
+  }
+})
+
+test('it cannot be exchanged for anything that writes', async () => {
+  const readOnly = await makeToken(server, { ...EVERYTHING, accessLevel: 'READ_ONLY' })
+  const before = snapshot(server)
+  const bodies = [{ auth: { identity: { token: { uuid: readOnly.secret } } } }]
+  for (const body of bodies) {
+    const { status } = await server.call('POST', '/v1/auth/tokens', { token: null, body })
+    expect(status).toBe(403)
+  }
+  expect(snapshot(server)).toEqual(before)
+})
+
+test('the same requests succeed, and change something, with FULL_ACCESS', async () => {
+  for (const route of routes.filter(isWrite)) {
+    const name = nameOf(route)
+    if (CHANGES_NOTHING.includes(name) || name === THROWS_AWAY || OPEN.test(name)) continue
+    const subject = await newSubject()
+    if (name.endsWith('/policy') || name.endsWith('/security-policy')) {
+      tamper(server, "delete from policy where name = 'lockoutAttempts'")
+    }
+    const before = snapshot(server)
+    const { status, text } = await send(route, subject, server.adminToken)
+    expect(status, `${name}: ${text}`).toBeLessThan(300)
+    expect(snapshot(server), name).not.toEqual(before)
+  }
+})
