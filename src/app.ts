@@ -22,6 +22,8 @@ export interface App {
   server: FastifyInstance
   core: Core
   health: Health
+  /** Signs how far the audit trail reaches, and logs it, so that a copy leaves this machine. */
+  checkpoint(): Promise<void>
   /** Stops answering, writes what is collected, closes the store. */
   close(): Promise<void>
 }
@@ -68,14 +70,21 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   await server.register(async (scope) => registerXms(scope, shared), { prefix: '/v1' })
   await server.register(async (scope) => registerOpal(scope, shared), { prefix: '/v1' })
 
+  const checkpoint = async () => {
+    const made = await core.checkpoint()
+    if (made !== undefined) parts.log.info({ checkpoint: made }, 'Audit checkpoint')
+  }
+
   return {
     server,
     core,
     health,
+    checkpoint,
     async close() {
       health.draining = true
       await server.close()
       await core.flushUsage()
+      await checkpoint()
       await store.close()
     },
   }

@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { parseCidr } from './core/ip.ts'
 import { Secret } from './core/secret.ts'
 
-export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 type LogLevel = (typeof LOG_LEVELS)[number]
 
 export interface Config {

@@ -11,6 +11,7 @@ import { sendAway } from './http/drain.ts'
 
 const USAGE_FLUSH_MS = 5000
 const PURGE_MS = 3_600_000
+const CHECKPOINT_MS = 600_000
 const MIN_KEY_LENGTH = 32
 
 /** Reads the environment; on problems prints all of them and ends with status 2. */
@@ -109,6 +110,7 @@ function keepHouse(app: App, log: pino.Logger): NodeJS.Timeout[] {
   return [
     regularly(app.core.flushUsage, USAGE_FLUSH_MS, 'Last-used times could not be written'),
     regularly(app.core.purge, PURGE_MS, 'Ended tokens could not be purged'),
+    regularly(app.checkpoint, CHECKPOINT_MS, 'The audit trail could not be signed'),
   ]
 }
 

@@ -29,7 +29,8 @@ export function explained(command: Command, help: Help): Command {
     command.addHelpText('after', `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`)
   }
   const details = help.details === undefined ? '' : `\n\n${help.details}`
-  return command.summary(help.summary).description(`${help.summary}.${details}`)
+  const end = help.summary.endsWith('?') ? '' : '.'
+  return command.summary(help.summary).description(help.summary + end + details)
 }
 
 /** The examples that a command was explained with. */

@@ -33,7 +33,7 @@ export function aboutToken(token: Token): string {
 }
 
 /** A token in one line: what it may do, and until when. */
-export function reachOf(token: Token): string {
+function reachOf(token: Token): string {
   return [
     token.accessLevel,
     `roles ${allOr(token.roles)}`,

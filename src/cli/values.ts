@@ -6,7 +6,7 @@ import { InvalidArgumentError } from 'commander'
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400, w: 7 * 86_400, y: 365 * 86_400 } as const
 const DURATION = /^(\d{1,6})([smhdwy])$/
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/i
-export const MODES: readonly Mode[] = ['READ', 'WRITE', 'ADMIN']
+const MODES: readonly Mode[] = ['READ', 'WRITE', 'ADMIN']
 
 /** `90s`, `15m`, `12h`, `30d`, `2w`, `1y` → seconds; undefined: not a duration. */
 export function durationSeconds(text: string): number | undefined {
@@ -20,9 +20,12 @@ function instantOf(text: string): string | undefined {
   return new Date(text).toISOString()
 }
 
-/** When a token ends: an instant, a time from now, or `never` (null). */
-export function expiry(text: string, nowMs: number): string | null {
-  if (text === 'never') return null
+const NEVER = 'never'
+
+/** When a token ends: an instant, a time from now, or `never`. */
+export function expiry(text: string, nowMs: number): string {
+  // Not null: commander takes that for an option without a value.
+  if (text === NEVER) return NEVER
   const seconds = durationSeconds(text)
   const end =
     seconds === undefined ? instantOf(text) : new Date(nowMs + seconds * 1000).toISOString()
@@ -30,6 +33,11 @@ export function expiry(text: string, nowMs: number): string | null {
   throw new InvalidArgumentError(
     'Say 30d, 12h, 15m, never, or an instant like 2030-01-31T12:00:00Z.',
   )
+}
+
+/** The same as the API says it. */
+export function expiresAt(expires: string): string | null {
+  return expires === NEVER ? null : expires
 }
 
 /** A point in the past: an instant, or a time back from now. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { aGroupId, anOwner, aPrincipal, aUser } from '../../test/support/fixtures.ts'
 import { type Action, can, mustBeAllowed, mustBeVisible } from './access.ts'
 import type { Mode } from './groups/group.ts'
-import type { UserId } from './id.ts'
+import type { TokenId, UserId } from './id.ts'
 import { DEFAULT_POLICY } from './policy/policy.ts'
 import type { Principal } from './rights.ts'
 import { type TokenKind, UNLIMITED } from './tokens/token.ts'
@@ -98,6 +98,8 @@ const table: { [A in Action]: [what: string, subject: Subject<A>, may: string][]
     ['one’s own', { id: OWN }, 'S'],
     ['somebody’s', { id: OTHER }, ''],
   ],
+  'password.reset': [['any', undefined, 'A']],
+  'admin.appoint': [['any', undefined, 'A']],
   'session.open': [['from one’s token', undefined, 'ANUPSGLWV']],
   'group.list': [['all', undefined, 'Aa']],
   'group.read': [
@@ -202,5 +204,26 @@ describe('how a refusal reads', () => {
       message('G', (who) => mustBeVisible(who, 'group.read', context({ id: FOREIGN_TEAM }))),
     ]
     for (const error of hidden) expect(error).toMatchObject({ code: 'not_found' })
+  })
+})
+
+describe('an admin’s token with limits or an end', () => {
+  const limited: [string, Principal][] = [
+    ['roles', aPrincipal(admin, { ...UNLIMITED, roles: ['admin'] })],
+    ['groups', aPrincipal(admin, { ...UNLIMITED, groups: [] })],
+    ['scopes', aPrincipal(admin, { ...UNLIMITED, scopes: [] })],
+    ['addresses', aPrincipal(admin, { ...UNLIMITED, allowedIps: ['10.0.0.0/8'] })],
+    ['an end', aPrincipal(admin, UNLIMITED, { expiresAtMs: 1 })],
+    [
+      'a token behind the session',
+      aPrincipal(admin, UNLIMITED, { kind: 'session', parentId: 'other' as TokenId }),
+    ],
+  ]
+
+  it.each(limited)('opens no unlimited login: %s', (_, who) => {
+    const context = { what: undefined, policy: DEFAULT_POLICY }
+    expect(can(who, 'user.manage', context)).toBe(true)
+    expect(() => mustBeAllowed(who, 'password.reset', context)).toThrow('without limits')
+    expect(() => mustBeAllowed(who, 'admin.appoint', context)).toThrow('without limits')
   })
 })

@@ -19,6 +19,8 @@ interface Subjects {
   'user.read': { id: UserId }
   'user.manage': undefined
   'password.change': { id: UserId }
+  'password.reset': undefined
+  'admin.appoint': undefined
   'session.open': undefined
   'group.list': undefined
   'group.read': { id: GroupId }
@@ -44,6 +46,11 @@ const adminWrites = (who: Principal) => isAdmin(who) && mayWrite(who)
 const owns = (who: Principal, { ownerId }: { ownerId: UserId }) => who.user.id === ownerId
 const ownWrites = (who: Principal, what: { ownerId: UserId }, policy: Policy) =>
   mayWrite(who) && owns(who, what) && policy.usersMayCreateTokens
+const isUnlimited = ({ token }: Principal) => {
+  const { roles, groups, scopes, allowedIps } = token.limits
+  const open = roles === null && groups === null && scopes === null && allowedIps === null
+  return open && (token.kind === 'session' ? token.parentId === undefined : !token.expiresAtMs)
+}
 const leads = (who: Principal, id: GroupId) => who.rights.groups.get(id)?.mode === 'ADMIN'
 
 /** Every right there is, one line each; all dialects ask here and nowhere else. */
@@ -63,6 +70,9 @@ const rules: { [A in Action]: Rule<A> } = {
   // A password opens every door of its user, so only a login of that user may change it, no token.
   'password.change': (who, user) =>
     who.user.id === user.id && mayWrite(who) && who.token.kind === 'session',
+  // Both open an unlimited login, so a token with limits would get rid of them that way.
+  'password.reset': (who) => adminWrites(who) && isUnlimited(who),
+  'admin.appoint': (who) => adminWrites(who) && isUnlimited(who),
   'session.open': mayWrite,
   'group.list': isAdmin,
   'group.read': (who, group) => isAdmin(who) || who.rights.groups.has(group.id),
@@ -111,6 +121,9 @@ function whyNot(who: Principal, action: Action): string {
   }
   if (action === 'password.change') {
     return 'Only a login session of the user may change the password. Log in first.'
+  }
+  if ((action === 'password.reset' || action === 'admin.appoint') && isAdmin(who)) {
+    return 'A token with limits or an end may not do this, because it opens an unlimited login. Log in, or use a token without limits.'
   }
   if (action.startsWith('token.') && !isAdmin(who)) {
     return 'You may act on your own tokens only, and only where the policy lets users create tokens. Ask an administrator.'

@@ -1,7 +1,10 @@
 import { mustBeAllowed } from './access.ts'
+import type { Checkpoint } from './audit/checkpoint.ts'
 import type { AuditRecord } from './audit/event.ts'
-import { auditRecorder, type ChainVerdict, type Recorder, verifyChain } from './audit/record.ts'
+import { makeCheckpoint } from './audit/make-checkpoint.ts'
+import { auditRecorder, type Recorder } from './audit/record.ts'
 import type { AuditFilter } from './audit/store.ts'
+import { type ChainVerdict, verifyChain } from './audit/verify.ts'
 import { type Bootstrapped, type BootstrapWish, bootstrap, breakGlass } from './bootstrap.ts'
 import type { Caller } from './caller.ts'
 import type { Clock } from './clock.ts'
@@ -65,6 +68,7 @@ function readsOf(deps: Deps) {
     rolesOfUser: (caller: Caller, id: UserId) => users.rolesOf(deps, caller, id),
     roles: (caller: Caller) => roles.listRoles(deps, caller),
     audit: (caller: Caller, wish: tokens.ListWish<AuditFilter>) => listAudit(deps, caller, wish),
+    auditCheckpoints: (caller: Caller) => listCheckpoints(deps, caller),
   }
 }
 
@@ -106,6 +110,12 @@ function writesOf(deps: Deps, tx: Repositories) {
 export type Reads = ReturnType<typeof readsOf>
 export type Writes = ReturnType<typeof writesOf>
 
+export interface AuditProofWish {
+  /** Checkpoints kept elsewhere, besides those in the store. */
+  checkpoints?: Checkpoint[]
+  onProgress?: (records: number) => void
+}
+
 /** The one object that all callers hold: the whole domain, without HTTP or SQL. */
 export interface Core {
   clock: Clock
@@ -127,7 +137,9 @@ export interface Core {
   resetPassword(wish: Parameters<typeof resetPassword>[1]): Promise<Secret>
   policy(): Policy
   /** Recomputes the whole audit chain; `onProgress` hears how many records are done. */
-  verifyAudit(onProgress?: (records: number) => void): Promise<ChainVerdict>
+  verifyAudit(wish?: AuditProofWish): Promise<ChainVerdict>
+  /** Signs how far the audit trail reaches; undefined when nothing happened since the last time. */
+  checkpoint(): Promise<Checkpoint | undefined>
   /** Cursors of one list. */
   cursors(list: string): Cursors
   bootstrap(wish: BootstrapWish): Promise<Bootstrapped | undefined>
@@ -206,10 +218,14 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     changePassword: (wish) => changePassword(deps, wish),
     resetPassword: (wish) => resetPassword(deps, wish),
     policy: deps.policy,
-    verifyAudit: (onProgress) =>
-      verifyChain(store.audit.after, {
+    checkpoint: () => makeCheckpoint(deps),
+    verifyAudit: async ({ checkpoints = [], onProgress } = {}) =>
+      verifyChain({
+        after: store.audit.after,
         key: keyring.derived('audit'),
-        ...(onProgress === undefined ? {} : { onProgress }),
+        checkpoints: [...(await store.audit.checkpoints()), ...checkpoints],
+        publicKey: keyring.checkpointKeys().publicKey,
+        onProgress,
       }),
     cursors: (list) => cursorsFor(keyring.derived('cursor'), list),
     bootstrap: (wish) => bootstrap(deps, wish),
@@ -239,6 +255,18 @@ async function listAudit(
   mustBeAllowed(caller.principal, 'audit.read', { what: undefined, policy: deps.policy() })
   const rows = await deps.store.audit.list(filter, from, size + 1)
   return pageOf(rows, { size, from, positionOf: (row) => [row.sequence, String(row.sequence)] })
+}
+
+async function listCheckpoints(
+  deps: Deps,
+  caller: Caller,
+): Promise<{ checkpoints: Checkpoint[]; publicKeyPem: string }> {
+  mustBeAllowed(caller.principal, 'audit.read', { what: undefined, policy: deps.policy() })
+  const { publicKey } = deps.keyring.checkpointKeys()
+  return {
+    checkpoints: await deps.store.audit.checkpoints(),
+    publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+  }
 }
 
 const PURGE_BATCH = 200

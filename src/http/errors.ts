@@ -82,11 +82,13 @@ export function failureOf(error: FastifyError | CoreError, request: FastifyReque
   if (error instanceof CoreError) {
     const { code, message, retryAfterSeconds, detail, cause } = error
     if (STATUS[code] >= 500) request.log.error({ code, detail, err: cause }, message)
-    else request.log.debug({ code, detail }, message)
+    // Without the message, which may repeat what was sent: people paste secrets into wrong fields.
+    else request.log.debug({ code, detail }, 'The request was refused')
     return { status: STATUS[code], code, message, retryAfterSeconds }
   }
-  const status = error.statusCode ?? 500
-  if (status < 500) return refusedByHttp(error, status)
+  // Anything can be thrown, with any status on it; only a client's mistake is told as one.
+  const status = (error as FastifyError | undefined)?.statusCode ?? 500
+  if (status >= 400 && status < 500) return refusedByHttp(error, status)
   request.log.error({ err: error }, 'Unexpected error')
   return {
     status: 500,
@@ -107,14 +109,24 @@ function refusedByHttp(error: FastifyError, status: number): Failure {
   return {
     status,
     code,
-    message: code === 'invalid_input' ? sentence(error) : error.message,
+    message: SENTENCES[error.code] ?? sentence(error),
     retryAfterSeconds: undefined,
   }
 }
 
+/** What to do about what Fastify itself refuses; its own messages are for developers of servers. */
+const SENTENCES: Record<string, string> = {
+  FST_ERR_CTP_INVALID_JSON_BODY: 'The body is not valid JSON.',
+  FST_ERR_CTP_BODY_TOO_LARGE: 'The body is too large. Send at most 64 KiB.',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'Send JSON, with the Content-Type application/json.',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'The body is not as long as its Content-Length says.',
+}
+
 function sentence(error: FastifyError): string {
   const [problem] = error.validation ?? []
-  if (problem === undefined) return error.message
+  if (problem === undefined) {
+    return error.code?.startsWith('FST_') ? error.message : 'The request is not valid.'
+  }
   const where = `${error.validationContext ?? 'request'}${problem.instancePath}`
   const extra = problem.params.additionalProperty
   const which = typeof extra === 'string' ? ` ("${extra.slice(0, 60)}")` : ''
@@ -144,6 +156,7 @@ const TITLES: Record<number, string> = {
   408: 'Request Timeout',
   409: 'Conflict',
   413: 'Payload Too Large',
+  414: 'URI Too Long',
   415: 'Unsupported Media Type',
   422: 'Unprocessable Content',
   429: 'Too Many Requests',

@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify'
  * or raw URLs, because those carry secrets (`?token=` on the XMS wire).
  */
 export function logRequests(app: FastifyInstance): void {
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     const token = request.caller?.principal.token
     request.log.info(
       {
@@ -18,5 +18,6 @@ export function logRequests(app: FastifyInstance): void {
       },
       'request',
     )
+    done()
   })
 }

@@ -37,7 +37,7 @@ export function measureRequests(app: FastifyInstance, { registry }: Metrics): vo
     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
     registers: [registry],
   })
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     duration.observe(
       {
         method: request.method,
@@ -46,6 +46,7 @@ export function measureRequests(app: FastifyInstance, { registry }: Metrics): vo
       },
       reply.elapsedTime / 1000,
     )
+    done()
   })
   app.get('/metrics', { config: { public: true } }, async (_, reply) =>
     reply.type(registry.contentType).send(await registry.metrics()),

@@ -51,26 +51,8 @@ export async function createServer(
   prepareGuard(app)
   if (config.trustedProxies.length > 0) ignoreUnreadableForwarding(app)
   acceptEmptyJson(app)
-  app.addHook('onSend', async (request, reply) => {
-    reply.header('x-request-id', request.id)
-    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
-  })
+  await addCommonHeaders(app, config)
   logRequests(app)
-  await app.register(helmet, {
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'none'"],
-        baseUri: ["'none'"],
-        formAction: ["'none'"],
-        frameAncestors: ["'none'"],
-      },
-    },
-    referrerPolicy: { policy: 'no-referrer' },
-    strictTransportSecurity: config.publicUrl.startsWith('https:')
-      ? { maxAge: 31_536_000, includeSubDomains: true }
-      : false,
-  })
   await app.register(cookie)
   await app.register(rateLimit, {
     global: false,
@@ -94,6 +76,53 @@ export async function createServer(
     ),
   )
   return app
+}
+
+/** Headers of every answer. */
+async function addCommonHeaders(
+  app: FastifyInstance,
+  config: Pick<Config, 'publicUrl'>,
+): Promise<void> {
+  const secure = await securityHeaders(config)
+  app.addHook('onRequest', (_, reply, done) => {
+    reply.headers(secure)
+    done()
+  })
+  app.addHook('onSend', (request, reply, payload, done) => {
+    reply.header('x-request-id', request.id)
+    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+    done(null, payload)
+  })
+}
+
+/** What helmet says to browsers is always the same, so it is asked once, not with every request. */
+async function securityHeaders({
+  publicUrl,
+}: Pick<Config, 'publicUrl'>): Promise<Record<string, string>> {
+  const probe = Fastify()
+  await probe.register(helmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        baseUri: ["'none'"],
+        formAction: ["'none'"],
+        frameAncestors: ["'none'"],
+      },
+    },
+    referrerPolicy: { policy: 'no-referrer' },
+    strictTransportSecurity: publicUrl.startsWith('https:')
+      ? { maxAge: 31_536_000, includeSubDomains: true }
+      : false,
+  })
+  let headers = {}
+  probe.setNotFoundHandler((_, reply) => {
+    headers = reply.raw.getHeaders()
+    reply.send()
+  })
+  await probe.inject('/')
+  await probe.close()
+  return headers
 }
 
 /** A forwarded address that is none says nothing about the client: then the peer itself counts. */

@@ -1,4 +1,5 @@
 import type { Kysely, Selectable } from 'kysely'
+import type { Checkpoint } from '../core/audit/checkpoint.ts'
 import type { AuditAction, AuditRecord, AuditSubject } from '../core/audit/event.ts'
 import type { AuditStore } from '../core/audit/store.ts'
 import type { TokenId, UserId } from '../core/id.ts'
@@ -38,7 +39,12 @@ function text(value: Record<string, unknown> | undefined): string | null {
   return value === undefined ? null : JSON.stringify(value)
 }
 
+function toCheckpoint(row: Selectable<Schema['audit_checkpoint']>): Checkpoint {
+  return { sequence: row.sequence, hash: row.hash, atMs: row.at_ms, signature: row.signature }
+}
+
 export function auditStore(db: Kysely<Schema>): AuditStore {
+  const checkpoints = () => db.selectFrom('audit_checkpoint').selectAll()
   return {
     last: () =>
       db
@@ -85,6 +91,20 @@ export function auditStore(db: Kysely<Schema>): AuditStore {
       if (filter.fromMs !== undefined) query = query.where('at_ms', '>=', filter.fromMs)
       if (filter.toMs !== undefined) query = query.where('at_ms', '<', filter.toMs)
       return (await query.execute()).map(toRecord)
+    },
+    async addCheckpoint({ sequence, hash, atMs, signature }) {
+      await db
+        .insertInto('audit_checkpoint')
+        .values({ sequence, hash, at_ms: atMs, signature })
+        .onConflict((conflict) => conflict.column('sequence').doNothing())
+        .execute()
+    },
+    async lastCheckpoint() {
+      const row = await checkpoints().orderBy('sequence', 'desc').limit(1).executeTakeFirst()
+      return row === undefined ? undefined : toCheckpoint(row)
+    },
+    async checkpoints() {
+      return (await checkpoints().orderBy('sequence').execute()).map(toCheckpoint)
     },
     async after(sequence, limit) {
       const rows = await db

@@ -8,7 +8,7 @@ export function containsKey(column: string, text: string) {
 }
 
 /** Turns "part of the text" into a LIKE pattern in which the caller's % and _ are themselves. */
-export function likePattern(text: string): string {
+function likePattern(text: string): string {
   return `%${text.replace(/[\\%_]/g, '\\$&')}%`
 }
 

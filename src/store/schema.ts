@@ -16,6 +16,7 @@ export interface Schema {
   token: TokenTable
   token_label: { type: 'role' | 'scope' | 'group'; value: string; token_id: string }
   audit: AuditTable
+  audit_checkpoint: { sequence: number; hash: string; at_ms: number; signature: string }
   change: { sequence?: number; subject: string; subject_id: string; at_ms: number }
   policy: { name: string; value: string; updated_at_ms: number }
   key: {

@@ -2,7 +2,7 @@ import { type Kysely, type Selectable, type SelectQueryBuilder, type SqlBool, sq
 import { CoreError } from '../core/errors.ts'
 import type { TokenId, UserId } from '../core/id.ts'
 import type { SecretFormat } from '../core/secret.ts'
-import type { NewToken, Revocation, TokenFilter, TokenStore } from '../core/tokens/store.ts'
+import type { Hit, NewToken, Revocation, TokenFilter, TokenStore } from '../core/tokens/store.ts'
 import type {
   AccessLevel,
   GroupLimit,
@@ -185,8 +185,8 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
   async function revokeAll(
     roots: ReturnType<typeof sql<{ id: string }>>,
     revocation: Revocation,
-  ): Promise<TokenId[]> {
-    const { rows } = await sql<{ id: string }>`
+  ): Promise<Hit[]> {
+    const { rows } = await sql<Hit>`
       with recursive doomed(id, family_id) as (
         select id, family_id from token where family_id in (select family_id from token where id in (${roots}))
         union
@@ -195,8 +195,8 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
       update token set revoked_at_ms = ${revocation.atMs}, revoked_by = ${revocation.by ?? null},
         revoke_reason = ${revocation.reason}, updated_at_ms = ${revocation.atMs}
       where id in (select id from doomed) and revoked_at_ms is null
-      returning id`.execute(db)
-    return rows.map(({ id }) => id as TokenId)
+      returning id, kind`.execute(db)
+    return rows
   }
 
   return {

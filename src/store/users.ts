@@ -136,13 +136,19 @@ export function userStore(db: Kysely<Schema>): UserStore {
         .where('id', '=', id)
         .execute()
     },
-    async countActiveAdmins() {
+    async countUsableAdmins() {
       const { count } = await db
         .selectFrom('user')
         .select((eb) => eb.fn.countAll<number>().as('count'))
         .where('deleted_at_ms', 'is', null)
         .where('global_role', '=', 'ADMIN')
         .where('active', '=', 1)
+        .where((eb) =>
+          eb.or([
+            eb('password_hash', 'is not', null),
+            eb('id', 'in', eb.selectFrom('user_identity').select('user_id')),
+          ]),
+        )
         .executeTakeFirstOrThrow()
       return Number(count)
     },
@@ -152,6 +158,16 @@ export function userStore(db: Kysely<Schema>): UserStore {
         .select((eb) => eb.fn.countAll<number>().as('count'))
         .executeTakeFirstOrThrow()
       return Number(count)
+    },
+    async isNameTaken(key, exceptId) {
+      const row = await db
+        .selectFrom('user')
+        .select('id')
+        .where('deleted_at_ms', 'is', null)
+        .where('id', '!=', exceptId)
+        .where((eb) => eb.or([eb('username_key', '=', key), eb('email_key', '=', key)]))
+        .executeTakeFirst()
+      return row !== undefined
     },
     async credentials(key) {
       const row =

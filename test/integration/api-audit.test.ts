@@ -99,9 +99,7 @@ test('each kind of change has its action', async () => {
     'membership.removed',
   ])
   expect(await actions(() => call('DELETE', `/api/v1/groups/${group}`))).toEqual(['group.deleted'])
-  expect(await actions(() => setPolicy(server, { lockoutAttempts: 3 }))).toEqual([
-    'policy.updated',
-  ])
+  expect(await actions(() => setPolicy(server, { lockoutAttempts: 3 }))).toEqual(['policy.updated'])
   expect(await actions(() => call('PATCH', user, { body: { displayName: 'B' } }))).toEqual([
     'user.updated',
   ])
@@ -122,7 +120,7 @@ test('each kind of change has its action', async () => {
     }),
   ).toEqual(['token.created', 'token.rotated'])
   expect(await actions(() => call('PATCH', user, { body: { active: false } }))).toEqual([
-    'token.revoked',
+    'session.closed',
     'user.updated',
   ])
   expect((await actions(() => call('DELETE', user))).at(-1)).toBe('user.deleted')

@@ -13,7 +13,11 @@ beforeAll(async () => {
 })
 afterAll(() => server.close())
 
-const send = (path: string, key: string, { body, token }: { body?: unknown; token?: string } = {}) =>
+const send = (
+  path: string,
+  key: string,
+  { body, token }: { body?: unknown; token?: string } = {},
+) =>
   call('POST', `/api/v1/tokens${path}`, {
     token: token ?? server.adminToken,
     headers: { 'idempotency-key': key },

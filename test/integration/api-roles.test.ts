@@ -42,7 +42,10 @@ test('what a role loses is gone from every token at once, and does not come back
   const wish = { roles: ['temp'], scopes: ['temp:one', 'temp:two'] }
   const limited = await makeToken(server, { ownerId: alice.id, ...wish })
   for (const token of [alice.token, limited.secret]) {
-    expect(await rightsOf(token)).toMatchObject({ roles: ['temp'], scopes: ['temp:one', 'temp:two'] })
+    expect(await rightsOf(token)).toMatchObject({
+      roles: ['temp'],
+      scopes: ['temp:one', 'temp:two'],
+    })
   }
   await call('PATCH', '/api/v1/roles/temp', { body: { scopes: ['temp:two'] } })
   for (const token of [alice.token, limited.secret]) {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Call, checkedCall } from '../support/openapi.ts'
 import { isAlive, logIn, makeToken } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { type Call, checkedCall } from '../support/openapi.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let server: TestServer
@@ -66,7 +66,11 @@ describe('login', () => {
   })
 
   test('takes no new password where none is due', async () => {
-    const body = { username: 'admin', password: server.adminPassword, newPassword: 'other words too' }
+    const body = {
+      username: 'admin',
+      password: server.adminPassword,
+      newPassword: 'other words too',
+    }
     expectProblem(await call('POST', '/api/v1/login', { token: null, body }), 400, 'invalid_input')
   })
 })

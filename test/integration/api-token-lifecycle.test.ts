@@ -1,6 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Call, checkedCall } from '../support/openapi.ts'
-import { EVERYTHING, isAlive, logIn, makeGroup, makeRole, makeToken, setPolicy } from '../support/people.ts'
+import {
+  EVERYTHING,
+  isAlive,
+  logIn,
+  makeGroup,
+  makeRole,
+  makeToken,
+  setPolicy,
+} from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 

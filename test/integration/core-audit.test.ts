@@ -84,7 +84,13 @@ describe('every change leaves exactly one record of its kind', () => {
     expect(await actions(() => t.core.resetPassword({ caller, id }))).toEqual([
       'user.password_reset',
     ])
-    expect(await writing((w) => w.deleteUser({ caller, id }))).toEqual(['user.deleted'])
+    const holder = await t.callerOf((await t.issue(user)).secret)
+    await t.core.openSessionFromToken({ caller: holder, via: 'xms', format: 'hex' })
+    expect((await writing((w) => w.deleteUser({ caller, id }))).sort()).toEqual([
+      'session.closed',
+      'token.revoked',
+      'user.deleted',
+    ])
 
     const session = await t.core.login({
       name: 'root',
@@ -96,9 +102,7 @@ describe('every change leaves exactly one record of its kind', () => {
     const reason = 'logged out'
     const next = 'lamps under the bridge'
     expect(
-      await actions(() =>
-        t.core.changePassword({ caller: person, current: ADMIN_PASSWORD, next }),
-      ),
+      await actions(() => t.core.changePassword({ caller: person, current: ADMIN_PASSWORD, next })),
     ).toEqual(['user.password_changed'])
     expect(await writing((w) => w.revokeSelf({ caller: person, reason }))).toEqual([
       'session.closed',
@@ -295,12 +299,35 @@ describe('the chain', () => {
     expect(await firstBad()).toBe(7)
   })
 
-  it('tells a shortened log by the hash that was noted elsewhere', async () => {
-    const whole = await path.verifyChain()
+  it('shows that records were cut off the end, by a checkpoint', async () => {
+    const checkpoint = await path.core.checkpoint()
+    expect(checkpoint?.sequence).toBe(count)
+    expect(await path.core.checkpoint()).toBeUndefined()
+    expect(await path.verifyChain()).toMatchObject({ intact: true, checkpoints: 1 })
     path.tamper(`delete from audit where sequence > ${count - 2}`)
-    const shortened = await path.verifyChain()
-    expect(shortened).toMatchObject({ intact: true, records: count - 2 })
-    expect(shortened).not.toEqual(whole)
+    expect(await firstBad()).toBe(count - 1)
+  })
+
+  it('shows the same when the stored checkpoints are gone but one was kept elsewhere', async () => {
+    const kept = await path.core.checkpoint()
+    if (kept === undefined) throw new Error('no checkpoint')
+    path.tamper(`delete from audit where sequence > ${count - 2}; delete from audit_checkpoint`)
+    expect(await path.core.verifyAudit()).toMatchObject({ intact: true, records: count - 2 })
+    expect(await path.core.verifyAudit({ checkpoints: [kept] })).toMatchObject({
+      intact: false,
+      firstBadSequence: count - 1,
+    })
+  })
+
+  it('shows that a checkpoint was forged', async () => {
+    const kept = await path.core.checkpoint()
+    if (kept === undefined) throw new Error('no checkpoint')
+    const forged = { ...kept, hash: kept.hash.replace(/^./, (c) => (c === 'A' ? 'B' : 'A')) }
+    expect(await path.core.verifyAudit({ checkpoints: [forged] })).toMatchObject({ intact: false })
+    const elsewhere = { ...kept, sequence: kept.sequence - 1 }
+    expect(await path.core.verifyAudit({ checkpoints: [elsewhere] })).toMatchObject({
+      intact: false,
+    })
   })
 
   it('an unreadable record does not hide the others from a reader', async () => {
@@ -310,7 +337,9 @@ describe('the chain', () => {
   })
 
   it('has no gap and no fork after many writers at once', async () => {
-    await Promise.all(Array.from({ length: 40 }, (_, i) => path.makeUser({ username: `many ${i}` })))
+    await Promise.all(
+      Array.from({ length: 40 }, (_, i) => path.makeUser({ username: `many ${i}` })),
+    )
     expect(await path.verifyChain()).toMatchObject({ intact: true, records: count + 40 })
     await path.reopen()
     await path.makeUser({ username: 'after a restart' })

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Secret } from '../../src/core/secret.ts'
+import type { Secret } from '../../src/core/secret.ts'
 import type { LoginWish } from '../../src/core/users/login.ts'
 import {
   ADMIN_PASSWORD,
@@ -74,9 +75,7 @@ describe('a login', () => {
   it('fails alike for nobody, a wrong password, no password and a disabled user', async () => {
     const { user } = await withPassword()
     const { username } = await makeUser()
-    await t.write((w) =>
-      w.updateUser({ caller: t.admin, id: user.id, edit: { active: false } }),
-    )
+    await t.write((w) => w.updateUser({ caller: t.admin, id: user.id, edit: { active: false } }))
     const answers = []
     for (const [name, password] of [
       ['nobody at all', CHOSEN],
@@ -156,7 +155,6 @@ describe('guessing', () => {
     const typed = 'my secret passphrase 1'
     await outcomes([login(typed, 'x')])
     const rows = JSON.stringify([t.query('select * from lockout'), t.query('select * from audit')])
-    const { createHash } = await import('node:crypto')
     const digest = createHash('sha256').update(typed)
     expect(rows).not.toContain(typed)
     expect(rows).not.toContain(digest.copy().digest('base64url'))
@@ -276,7 +274,8 @@ describe('a one-time password', () => {
     const made = new Set<string>()
     for (let i = 0; i < 3; i++) made.add((await withOneTimePassword()).password.reveal())
     expect(made.size).toBe(3)
-    for (const password of made) expect(password).toMatch(/^([b-df-hjkmnp-tv-xz2-9]{5}-){4}[^-]{5}$/)
+    for (const password of made)
+      expect(password).toMatch(/^([b-df-hjkmnp-tv-xz2-9]{5}-){4}[^-]{5}$/)
   })
 })
 
@@ -428,9 +427,7 @@ describe('signing in through an upstream provider', () => {
 describe('break-glass', () => {
   it('makes an admin of a user again, audited, with a one-time password', async () => {
     const { user } = await withPassword()
-    await t.write((w) =>
-      w.updateUser({ caller: t.admin, id: user.id, edit: { active: false } }),
-    )
+    await t.write((w) => w.updateUser({ caller: t.admin, id: user.id, edit: { active: false } }))
     const { oneTimePassword } = await t.core.breakGlass(user.username.toUpperCase())
     const session = await login(user.username, oneTimePassword ?? '', CHOSEN)
     expect((await t.callerOf(session.secret)).principal.rights.admin).toBe(true)

@@ -1,8 +1,9 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCore } from '../../src/core/core.ts'
+import { deriveKey, unseal } from '../../src/core/seal.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { UNLIMITED } from '../../src/core/tokens/token.ts'
 import { openStore } from '../../src/store/database.ts'
@@ -24,7 +25,7 @@ function createOnce(wish: {
   caller?: TestCore['admin']
   request?: unknown
 }) {
-  const { caller = t.admin, name = `token ${++names}` } = wish
+  const { caller = t.admin, name = `once ${++names}` } = wish
   return t.core.writeOnce(
     { caller, key: wish.key, request: wish.request ?? { route: 'create', name } },
     async (w) => {
@@ -40,7 +41,7 @@ function createOnce(wish: {
 
 describe('an idempotency key', () => {
   it('gives the same answer again, the secret included, and makes nothing twice', async () => {
-    const name = `token ${++names}`
+    const name = `once ${++names}`
     const first = await createOnce({ key: 'key-12345', name })
     const second = await createOnce({ key: 'key-12345', name })
     expect(first.replayed).toBe(false)
@@ -50,7 +51,7 @@ describe('an idempotency key', () => {
   })
 
   it('used many times at once does its work once', async () => {
-    const name = `token ${++names}`
+    const name = `once ${++names}`
     const all = await Promise.all(
       Array.from({ length: 20 }, () => createOnce({ key: 'key-at-once', name })),
     )
@@ -59,7 +60,7 @@ describe('an idempotency key', () => {
   })
 
   it('outlasts a restart, but not a day', async () => {
-    const name = `token ${++names}`
+    const name = `once ${++names}`
     const first = await createOnce({ key: 'key-for-a-day', name })
     await t.reopen()
     t.clock.advance(DAY_MS - 1)
@@ -72,7 +73,7 @@ describe('an idempotency key', () => {
   })
 
   it('stands for one request only', async () => {
-    await createOnce({ key: 'key-other-body', name: `token ${++names}` })
+    await createOnce({ key: 'key-other-body', name: `once ${++names}` })
     await expect(createOnce({ key: 'key-other-body', name: 'another' })).rejects.toThrow(
       code('idempotency_mismatch'),
     )
@@ -112,7 +113,7 @@ describe('an idempotency key', () => {
   )
 
   it('whose stored answer somebody altered opens nothing', async () => {
-    const name = `token ${++names}`
+    const name = `once ${++names}`
     await createOnce({ key: 'key-altered', name })
     t.tamper(`update idempotency set sealed = 'AAAA' || substr(sealed, 5)`)
     await expect(createOnce({ key: 'key-altered', name })).rejects.toThrow(
@@ -122,6 +123,22 @@ describe('an idempotency key', () => {
 })
 
 describe('a stolen database', () => {
+  it('keeps answers to be repeated where not even the server’s own keys open them', async () => {
+    await createOnce({ key: 'key-of-the-client' })
+    const ours = t.core.keyring.derived('idempotency')
+    for (const row of t.query('select * from idempotency')) {
+      const known = [row.scope, row.key_digest, row.request_digest].map(String)
+      for (const salt of ['', ...known, `${row.scope}\n`, `${row.scope}\n${row.key_digest}`]) {
+        const keys = [ours, deriveKey(ours, 'answer', salt)]
+        for (const key of keys) {
+          expect(unseal(String(row.sealed), { key, context: String(row.key_digest) })).toBe(
+            undefined,
+          )
+        }
+      }
+    }
+  })
+
   it('holds no secret, no password and no key, in any form one could use', async () => {
     const user = await t.makeUser({ username: `user ${++names}` })
     const secrets = [t.adminSecret]
@@ -144,9 +161,9 @@ describe('a stolen database', () => {
     await t.core.flushUsage()
 
     const dir = dirname(t.file)
-    const names_ = readdirSync(dir)
-    expect(names_).toEqual(expect.arrayContaining(['mintmark.db', 'mintmark.db-wal']))
-    const bytes = Buffer.concat(names_.map((name) => readFileSync(join(dir, name))))
+    const files = readdirSync(dir)
+    expect(files).toEqual(expect.arrayContaining(['mintmark.db', 'mintmark.db-wal']))
+    const bytes = Buffer.concat(files.map((name) => readFileSync(join(dir, name))))
     // What is looked for can be found: the ids of the same tokens are there.
     expect(bytes.includes(user.id)).toBe(true)
     const lower = Buffer.from(bytes.toString('latin1').toLowerCase(), 'latin1')
@@ -176,7 +193,6 @@ describe('a stolen database', () => {
   it('takes no forged digest: not the plain hash of a secret that the thief has made', async () => {
     const { token, secret } = await t.issue(undefined)
     const forged = 'mm'.padEnd(40, 'abcdefghijklmnop')
-    const { createHash } = await import('node:crypto')
     for (const encoding of ['base64url', 'hex'] as const) {
       const digest = createHash('sha256').update(forged).digest(encoding)
       t.tamper(`update token set digest = '${digest}' where id = '${token.id}'`)
@@ -193,7 +209,12 @@ describe('a stolen database', () => {
     const before = readFileSync(path.file)
     for (const wrong of [randomBytes(32).toString('base64url'), 'x'.repeat(32)]) {
       const store = await openStore(path.file, path.clock)
-      const options = { store, clock: path.clock, random: randomBytes, masterKey: new Secret(wrong) }
+      const options = {
+        store,
+        clock: path.clock,
+        random: randomBytes,
+        masterKey: new Secret(wrong),
+      }
       await expect(createCore(options)).rejects.toThrow(code('not_configured'))
       await store.close()
     }

@@ -265,6 +265,15 @@ describe('rotation', () => {
     }
   })
 
+  it('is one conditional statement: what is not active is not superseded, nor again', async () => {
+    const [{ token: one }, { token: two }] = [await t.issue(undefined), await t.issue(undefined)]
+    await revoke(two.id)
+    const supersede = (id: TokenId) =>
+      t.store.transaction((tx) => tx.tokens.supersede(id, id, t.clock.now()))
+    expect([await supersede(one.id), await supersede(one.id)]).toEqual([true, false])
+    expect(await supersede(two.id)).toBe(false)
+  })
+
   it('racing with a revocation leaves nothing alive, whoever came first', async () => {
     for (let round = 0; round < 25; round++) {
       const { token, secret } = await t.issue(undefined)
@@ -605,6 +614,19 @@ describe('uses', () => {
     expect(await t.core.read.token(t.admin, token.id)).toMatchObject(used)
     await t.verify(secret)
     expect(await t.core.read.token(t.admin, token.id)).toMatchObject({ useCount: 501 })
+  })
+
+  it('that could not be stored are kept for the next flush', async () => {
+    const { token, secret } = await t.issue(await aUser())
+    await t.core.flushUsage()
+    await t.verify(secret)
+    t.tamper(`create trigger full before update on token begin select raise(abort, 'full'); end`)
+    await expect(t.core.flushUsage()).rejects.toThrow('full')
+    await t.verify(secret)
+    expect(await t.core.read.token(t.admin, token.id)).toMatchObject({ useCount: 2 })
+    t.tamper('drop trigger full')
+    await Promise.all([t.core.flushUsage(), t.core.flushUsage()])
+    expect(useOf(token.id)).toMatchObject({ use_count: 2 })
   })
 
   it('that are refused do not count', async () => {

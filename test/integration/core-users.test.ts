@@ -5,7 +5,14 @@ import type { PolicyEdit } from '../../src/core/policy/manage.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { UNLIMITED } from '../../src/core/tokens/token.ts'
 import type { User } from '../../src/core/users/user.ts'
-import { ADMIN_PASSWORD, ORIGIN, openTestCore, outcomes, SECOND_MS, type TestCore } from '../support/core.ts'
+import {
+  ADMIN_PASSWORD,
+  ORIGIN,
+  openTestCore,
+  outcomes,
+  SECOND_MS,
+  type TestCore,
+} from '../support/core.ts'
 
 const code = (value: string) => expect.objectContaining({ code: value })
 
@@ -56,12 +63,21 @@ describe('the last active admin', () => {
     await expect(demote()).rejects.toThrow(code('last_admin'))
   })
 
+  it('is not made up for by an admin who cannot log in', async () => {
+    const { caller } = await aCaller({ globalRole: 'ADMIN' })
+    const { id } = root()
+    await expect(t.write((w) => w.deleteUser({ caller, id }))).rejects.toThrow(code('last_admin'))
+    await t.write((w) => w.deleteUser({ caller: t.admin, id: caller.principal.user.id }))
+  })
+
   it('remains when two admins turn on each other, fifty times', async () => {
     for (let round = 0; round < 50; round++) {
       const [one, two] = [
         await aCaller({ globalRole: 'ADMIN' }),
         await aCaller({ globalRole: 'ADMIN' }),
       ]
+      t.tamper(`update user set password_hash = 'any'
+        where id in ('${one.user.id}', '${two.user.id}')`)
       const { id } = root()
       await t.write((w) => w.updateUser({ caller: one.caller, id, edit: { globalRole: 'USER' } }))
       expect(activeAdmins()).toBe(2)
@@ -135,6 +151,9 @@ describe('names and ids', () => {
       size: 9,
     })
     expect(items.map(({ id }) => id)).toEqual([issued.token.id])
+    expect(t.query(`select active, password_hash from user where id = '${old.id}'`)).toEqual([
+      { active: 0, password_hash: null },
+    ])
   })
 
   it('a deleted group’s name is free, and nothing of the old one is inherited', async () => {
@@ -229,6 +248,10 @@ describe('an admin of a group', () => {
 
     await set(peer.user)
     await expect(set(outsider.user)).rejects.toThrow(code('forbidden'))
+    // Nobody is refused in the same words, so that nothing is learned of who exists.
+    const nobody = { ...outsider.user, id: '01b8dac5-b400-7688-a9b8-d19dd697b70c' as User['id'] }
+    const refusal = (user: User) => set(user).catch((error) => `${error.code}: ${error.message}`)
+    expect(await refusal(nobody)).toBe(await refusal(outsider.user))
     await expect(set(boss.user)).rejects.toThrow(code('forbidden'))
     await expect(remove(boss.user)).rejects.toThrow(code('forbidden'))
     await expect(remove(outsider.user)).rejects.toThrow(code('not_found'))
@@ -363,6 +386,15 @@ describe('the policy', () => {
     expect((await t.issue(undefined, { expires: 'default' })).token.expiresAtMs).toBeUndefined()
     await t.reopen()
     expect(t.core.policy().defaultTokenTtlSeconds).toBeUndefined()
+  })
+
+  it('keeps every edit of one transaction', async () => {
+    const caller = t.admin
+    await t.write(async (w) => {
+      await w.updatePolicy({ caller, edit: { passwordExpirationWarning: true } })
+      await w.updatePolicy({ caller, edit: { lockoutSeconds: 77 } })
+    })
+    expect(t.core.policy()).toMatchObject({ passwordExpirationWarning: true, lockoutSeconds: 77 })
   })
 
   it('keeps every one of many edits at once', async () => {

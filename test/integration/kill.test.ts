@@ -31,7 +31,8 @@ const token = (state: HeldToken['state'], place: number) => (ledger: Ledger) =>
 
 const DAMAGES: Damage[] = [
   {
-    sql: 'update token set revoked_at_ms = null, name_key = null where id = ?',
+    sql: `update token set revoked_at_ms = null, superseded_at_ms = null, name_key = null
+      where id = ?`,
     victim: token('revoked', 0),
     expected: (id) => `wrong verdict: token ${id} .* is active`,
   },

@@ -1,7 +1,7 @@
 import type * as sdk from '@mintmark/sdk'
 import type { Static } from 'typebox'
 import { expectTypeOf, it } from 'vitest'
-import type { AuditEvent } from '../../src/http/api/audit.ts'
+import type { AuditEvent, Checkpoints } from '../../src/http/api/audit.ts'
 import type { Policy } from '../../src/http/api/policy.ts'
 import type * as wire from '../../src/http/api/schemas.ts'
 import type { Me } from '../../src/http/api/session.ts'
@@ -22,6 +22,7 @@ it('what the API answers is what the SDK says', () => {
   expectTypeOf<Static<typeof Me>>().toEqualTypeOf<sdk.Me>()
   expectTypeOf<Static<typeof Policy>>().toEqualTypeOf<sdk.Policy>()
   expectTypeOf<Static<typeof AuditEvent>>().toEqualTypeOf<sdk.AuditEvent>()
+  expectTypeOf<Static<typeof Checkpoints>>().toEqualTypeOf<sdk.AuditCheckpoints>()
   expectTypeOf<Static<typeof Revocation>>().toEqualTypeOf<sdk.Revocation>()
   type TokenPage = ReturnType<typeof wire.pageOf<typeof wire.Token>>
   expectTypeOf<Static<TokenPage>>().toEqualTypeOf<sdk.Page<sdk.Token>>()

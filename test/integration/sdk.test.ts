@@ -164,6 +164,7 @@ describe('policy and audit', () => {
     expect(event).toMatchObject({ actorName: 'admin', subjectType: 'policy', via: 'api' })
     const all = await gathered(admin.audit.listAll({ limit: 20 }))
     expect(all.at(-1)?.sequence).toBe(1)
+    expect((await admin.audit.checkpoints()).publicKeyPem).toContain('PUBLIC KEY')
   })
 })
 

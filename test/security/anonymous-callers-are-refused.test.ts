@@ -67,7 +67,9 @@ test('every route but the listed ones says 401, whatever is sent', async () => {
     { auth: { identity: { password: { user: { name: 'victim', password: 'x' } } } } },
     { name: 'x', token: server.adminToken, access_token: server.adminToken },
   ]
-  const paths = (url: string) => [pathOf(url, () => victim), pathOf(url, () => '1')]
+  // A parameter with a pattern is a number; anything else there is no such path.
+  const paths = (url: string) =>
+    (url.includes('(') ? ['1'] : ['1', victim]).map((value) => pathOf(url, () => value))
   for (const { method, url } of guarded) {
     for (const path of paths(url)) {
       for (const body of bodies) {
@@ -82,7 +84,7 @@ test('every route but the listed ones says 401, whatever is sent', async () => {
 })
 
 test('the list names only routes that there are', () => {
-  const there = new Set(routes.map(({ method, url }) => `${method} ${url}`))
+  const there = new Set(routes.map(({ method, url }) => `${method.replace('HEAD', 'GET')} ${url}`))
   expect([...open].filter((route) => !there.has(route))).toEqual([])
 })
 

@@ -13,9 +13,11 @@ afterAll(() => server.close())
 const SEED = 20_300_101
 const RUNS = 5000
 
-const latin1 = fc
-  .uint8Array({ maxLength: 300 })
-  .map((bytes) => Buffer.from(bytes).toString('latin1').replace(/[\r\n\0]/g, ' '))
+const latin1 = fc.uint8Array({ maxLength: 300 }).map((bytes) =>
+  Buffer.from(bytes)
+    .toString('latin1')
+    .replace(/[\r\n\0]/g, ' '),
+)
 const base64url = fc
   .uint8Array({ maxLength: 200 })
   .map((bytes) => Buffer.from(bytes).toString('base64url'))
@@ -33,8 +35,22 @@ const jwt = fc
   .tuple(fc.oneof(jwtHeader, json, base64url), fc.oneof(json, base64url), base64url)
   .map((parts) => parts.join('.'))
 const ours = base64url.map((text) => `mm_api_${text}`)
-const credential = fc.oneof(latin1, base64url, jwt, ours, jwt.map((text) => `eyJ${text}`))
-const scheme = fc.constantFrom('Bearer ', 'bearer ', 'BEARER  ', 'Basic ', 'Bearer', '', 'Negotiate ')
+const credential = fc.oneof(
+  latin1,
+  base64url,
+  jwt,
+  ours,
+  jwt.map((text) => `eyJ${text}`),
+)
+const scheme = fc.constantFrom(
+  'Bearer ',
+  'bearer ',
+  'BEARER  ',
+  'Basic ',
+  'Bearer',
+  '',
+  'Negotiate ',
+)
 const authorization = fc.oneof(
   fc.tuple(scheme, credential).map((parts) => parts.join('')),
   fc.array(credential, { maxLength: 5 }).map((parts) => `Bearer ${parts.join(', ')}`),
@@ -42,12 +58,21 @@ const authorization = fc.oneof(
 )
 const cookie = fc
   .array(
-    fc.tuple(fc.oneof(fc.constantFrom('XMS_AUTH_TOKEN', '__proto__', 'session'), latin1), credential),
+    fc.tuple(
+      fc.oneof(fc.constantFrom('XMS_AUTH_TOKEN', '__proto__', 'session'), latin1),
+      credential,
+    ),
     { maxLength: 6 },
   )
   .map((pairs) => pairs.map((pair) => pair.join('=')).join('; '))
 
-const PATHS = ['/api/v1/me', '/api/v1/users', '/api/auth/v1/userInfo', '/v1/access-tokens', '/v1/tokens']
+const PATHS = [
+  '/api/v1/me',
+  '/api/v1/users',
+  '/api/auth/v1/userInfo',
+  '/v1/access-tokens',
+  '/v1/tokens',
+]
 
 test(`${RUNS} random Authorization values are refused, never with a 5xx`, async () => {
   let i = 0

@@ -39,7 +39,9 @@ const BODIES: Record<string, (subject: Subject) => unknown> = {
     description: 'changed',
   }),
   'POST /api/auth/v1/admin/refreshTokens': ({ newName }) => ({ tokenName: newName }),
-  'POST /v1/access-tokens': ({ newName }) => ({ access_token: { name: newName, roles: ['admin'] } }),
+  'POST /v1/access-tokens': ({ newName }) => ({
+    access_token: { name: newName, roles: ['admin'] },
+  }),
   'POST /v1/access-tokens/': ({ newName }) => ({
     access_token: { name: newName, roles: ['admin'] },
   }),
@@ -58,7 +60,10 @@ const CHANGES_NOTHING = [
 /** A holder may always throw the own credential away. */
 const THROWS_AWAY = 'POST /api/v1/tokens/self/revoke'
 /** These answer without a credential: a token in a header is nothing to them. */
-const OPEN = /^POST (\/api\/v1\/login|\/api\/auth\/v\d\/(login|refresh)|\/v1\/auth\/(tokens(::login)?|rsa-keys))$/
+const OPEN =
+  /^POST (\/api\/v1\/login|\/api\/auth\/v\d\/(login|refresh)|\/v1\/auth\/(tokens(::login)?|rsa-keys))$/
+/** What these act on is not there afterwards, or not as it was. */
+const ENDS_IT = /^DELETE |revoke|rotate|regenerate/
 
 let server: TestServer
 let routes: Route[]
@@ -125,7 +130,8 @@ test('a READ_ONLY token of an administrator changes no row through any route', a
   for (const route of routes) {
     if (nameOf(route) === THROWS_AWAY || OPEN.test(nameOf(route))) continue
     const { status, text } = await send(route, subject, readOnly.secret)
-    expect(status, `${nameOf(route)}: ${text}`).toBeLessThan(500)
+    // 501: a sign-in that this server is not set up for.
+    if (status !== 501) expect(status, `${nameOf(route)}: ${text}`).toBeLessThan(500)
     if (isWrite(route) && !CHANGES_NOTHING.includes(nameOf(route))) {
       expect(status, `${nameOf(route)}: ${text}`).toBe(403)
     }
@@ -145,10 +151,11 @@ test('it cannot be exchanged for anything that writes', async () => {
 })
 
 test('the same requests succeed, and change something, with FULL_ACCESS', async () => {
+  let subject = await newSubject()
   for (const route of routes.filter(isWrite)) {
     const name = nameOf(route)
     if (CHANGES_NOTHING.includes(name) || name === THROWS_AWAY || OPEN.test(name)) continue
-    const subject = await newSubject()
+    subject.newName = `another-${count++}`
     if (name.endsWith('/policy') || name.endsWith('/security-policy')) {
       tamper(server, "delete from policy where name = 'lockoutAttempts'")
     }
@@ -156,5 +163,6 @@ test('the same requests succeed, and change something, with FULL_ACCESS', async 
     const { status, text } = await send(route, subject, server.adminToken)
     expect(status, `${name}: ${text}`).toBeLessThan(300)
     expect(snapshot(server), name).not.toEqual(before)
+    if (ENDS_IT.test(name)) subject = await newSubject()
   }
 })

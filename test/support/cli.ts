@@ -2,6 +2,10 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 const ENTRY = fileURLToPath(new URL('../../bin/mintmark.mjs', import.meta.url))
+/** Halves the start of each of the many processes; where others cannot plant code for us. */
+export const COMPILE_CACHE = fileURLToPath(
+  new URL('../../node_modules/.cache/cli-tests', import.meta.url),
+)
 
 export interface Ran {
   status: number | null
@@ -10,7 +14,7 @@ export interface Ran {
   /** Stdout as one JSON document. */
   // Tests look into documents of every shape; the SDK's types are tested elsewhere.
   // biome-ignore lint/suspicious/noExplicitAny: see above
-  json: any
+  json(): any
 }
 
 /** Runs a command line as a person would, in a process of its own, without a terminal. */
@@ -19,7 +23,7 @@ export async function mintmark(
   { env = {}, input = '' }: { env?: Record<string, string>; input?: string } = {},
 ): Promise<Ran> {
   const child = spawn(process.execPath, [ENTRY, ...args], {
-    env: { PATH: process.env.PATH, ...env },
+    env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
   })
   const text = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
@@ -37,8 +41,6 @@ export async function mintmark(
   return {
     status,
     ...text,
-    get json() {
-      return JSON.parse(text.stdout)
-    },
+    json: () => JSON.parse(text.stdout),
   }
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { AuditRecord } from '../../src/core/audit/event.ts'
-import { type ChainVerdict, verifyChain } from '../../src/core/audit/record.ts'
+import type { ChainVerdict } from '../../src/core/audit/verify.ts'
 import type { Caller } from '../../src/core/caller.ts'
 import { type Core, createCore, type Writes } from '../../src/core/core.ts'
 import type { Group } from '../../src/core/groups/group.ts'
@@ -146,10 +146,7 @@ export async function openTestCore(): Promise<TestCore> {
       ),
     write: (work) => opened.core.write(work),
     trail: () => opened.store.audit.after(0, 1_000_000),
-    verifyChain: () =>
-      verifyChain((after, limit) => opened.store.audit.after(after, limit), {
-        key: opened.core.keyring.derived('audit'),
-      }),
+    verifyChain: () => opened.core.verifyAudit(),
     tamper: (sql) => withFile((db) => db.exec(sql)),
     query: (sql) => withFile((db) => db.prepare(sql).all() as Record<string, unknown>[]),
   }

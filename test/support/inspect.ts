@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { openCore } from '../../src/app.ts'
 import { readConfig } from '../../src/config.ts'
-import { verifyChain } from '../../src/core/audit/record.ts'
 import { Secret } from '../../src/core/secret.ts'
 import type { HeldToken, HeldUser, Ledger } from './ledger.ts'
 import type { Rest } from './rest.ts'
@@ -134,7 +133,7 @@ async function inspectChain(dataDir: string): Promise<string[]> {
   const masterKey = new Secret(readFileSync(join(dataDir, 'master.key'), 'utf8').trim())
   const { core, store } = await openCore(config, { masterKey })
   try {
-    const verdict = await verifyChain(store.audit.after, { key: core.keyring.derived('audit') })
+    const verdict = await core.verifyAudit()
     if (verdict.intact) return []
     return [`audit chain at ${verdict.firstBadSequence}: ${verdict.problem}`]
   } finally {

@@ -76,7 +76,7 @@ export async function isAlive(server: TestServer, token: string): Promise<boolea
   return status === 200
 }
 
-export function expectStatus(status: number, answer: Answer): Answer {
+function expectStatus(status: number, answer: Answer): Answer {
   if (answer.status !== status) throw new Error(`Not ${status}: ${answer.status} ${answer.text}`)
   return answer
 }

@@ -16,7 +16,11 @@ export async function startPrepared(
   prepare: (app: FastifyInstance) => void,
   env: Record<string, string> = {},
 ): Promise<TestServer> {
-  const listener = (message: unknown) => prepare((message as { fastify: FastifyInstance }).fastify)
+  const listener = (message: unknown) => {
+    // The first instance is the server; what it makes for its own use comes later.
+    unsubscribe('fastify.initialization', listener)
+    prepare((message as { fastify: FastifyInstance }).fastify)
+  }
   subscribe('fastify.initialization', listener)
   try {
     return await startServer(env)

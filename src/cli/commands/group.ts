@@ -117,19 +117,20 @@ function deleteGroup(group: Command, terminal: Terminal): void {
 function addMember(group: Command, terminal: Terminal): void {
   leaf(group, 'add-member', {
     summary: 'Add a member, or change the mode of one',
-    examples: ['mintmark group add-member builders alice --mode WRITE'],
+    examples: ['mintmark group add-member builders alice WRITE'],
   })
     .argument('<group>', 'name or id')
     .argument('<user>', 'username or id')
-    .option<Mode>('--mode <mode>', 'READ, WRITE or ADMIN', modeOf, 'READ')
-    .action(async (group: string, user: string, options: JsonOption & { mode: Mode }) => {
+    .argument('[mode]', 'READ, WRITE or ADMIN (default: READ)', modeOf)
+    .action(async (...words: [string, string, Mode | undefined, JsonOption]) => {
+      const [group, user, mode = 'READ', options] = words
       const client = connect(terminal)
       const ids = await idsOf(client, { group, user })
-      await client.groups.setMember(ids.groupId, ids.userId, options.mode)
+      await client.groups.setMember(ids.groupId, ids.userId, mode)
       answer(terminal, {
         ...options,
-        document: { ...ids, mode: options.mode },
-        text: () => `${visible(user)} is in ${visible(group)} with ${options.mode}.`,
+        document: { ...ids, mode },
+        text: () => `${visible(user)} is in ${visible(group)} with ${mode}.`,
       })
     })
 }
@@ -171,7 +172,7 @@ function about(group: Group): string {
 function memberTable(terminal: Terminal, rows: Member[], { name }: Group): string {
   return tableOr(terminal, {
     rows,
-    empty: `No members. Add one: mintmark group add-member ${visible(name)} <user>`,
+    empty: `No members. Add one: mintmark group add-member ${visible(name)} <user> READ`,
     columns: [
       { title: 'USER ID', of: (row) => row.userId, whole: true },
       { title: 'USERNAME', of: (row) => row.username },

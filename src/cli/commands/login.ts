@@ -37,7 +37,7 @@ export function loginCommands(program: Command, terminal: Terminal): void {
         before: `Logged in as ${visible(session.user.username)} until ${session.expiresAt}.`,
         after: [
           'This session token is shown only now. Commands take it from MINTMARK_TOKEN:',
-          '  export MINTMARK_TOKEN=<the token>',
+          '  export MINTMARK_TOKEN=<the token>      (or, next time, "$(mintmark login)")',
           'End the session with: mintmark logout',
         ],
       })

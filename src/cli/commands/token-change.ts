@@ -8,7 +8,7 @@ import { tokenId } from '../names.ts'
 import { answer, type JsonOption } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { aboutToken, answerToken } from '../token-text.ts'
-import { expiry, jsonObject } from '../values.ts'
+import { expiresAt, expiry, jsonObject } from '../values.ts'
 
 export function changeTokenCommands(token: Command, terminal: Terminal): void {
   updateToken(token, terminal)
@@ -50,9 +50,9 @@ function rotateToken(token: Command, terminal: Terminal): void {
       '30d, 12h, 15m, an RFC 3339 instant, or never (default: as before)',
       (text) => expiry(text, terminal.now()),
     )
-    .action(async (id: string, options: JsonOption & { expires?: string | null }) => {
+    .action(async (id: string, options: JsonOption & { expires?: string }) => {
       const { expires } = options
-      const wish = expires === undefined ? {} : { expiresAt: expires }
+      const wish = expires === undefined ? {} : { expiresAt: expiresAt(expires) }
       // With a key a lost answer, and the secret in it, is asked for again.
       const once = { idempotencyKey: randomUUID() }
       const next = await connect(terminal).tokens.rotate(tokenId(id), wish, once)

@@ -7,7 +7,7 @@ import { userIdOf } from '../names.ts'
 import type { JsonOption } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { answerToken } from '../token-text.ts'
-import { expiry, groupGrants, jsonObject, oneOf } from '../values.ts'
+import { expiresAt, expiry, groupGrants, jsonObject, oneOf } from '../values.ts'
 
 const accessLevelOf = oneOf<AccessLevel>(['READ_ONLY', 'FULL_ACCESS'])
 const kindOf = oneOf<'api' | 'service'>(['api', 'service'])
@@ -24,7 +24,7 @@ interface CreateOptions extends JsonOption {
   scope?: string[]
   allScopes?: boolean
   allowedIp?: string[]
-  expires?: string | null
+  expires?: string
   metadata?: Record<string, unknown>
 }
 
@@ -97,7 +97,7 @@ function limitsOf(options: CreateOptions): Omit<NewToken, 'name' | 'ownerId'> {
     ...(groups === undefined ? {} : { groups }),
     ...(scopes === undefined ? {} : { scopes }),
     ...(allowedIp === undefined ? {} : { allowedIps: allowedIp }),
-    ...(expires === undefined ? {} : { expiresAt: expires }),
+    ...(expires === undefined ? {} : { expiresAt: expiresAt(expires) }),
     ...(metadata === undefined ? {} : { metadata }),
   }
 }

@@ -23,7 +23,7 @@ interface ProfileOptions extends JsonOption {
 }
 
 interface CreateOptions extends ProfileOptions {
-  service?: boolean
+  kind?: UserKind
   disabled?: boolean
   role?: string[]
 }
@@ -31,7 +31,7 @@ interface CreateOptions extends ProfileOptions {
 interface UpdateOptions extends ProfileOptions {
   enable?: boolean
   disable?: boolean
-  addRole?: string[]
+  role?: string[]
   removeRole?: string[]
 }
 
@@ -96,18 +96,18 @@ function createUser(user: Command, terminal: Terminal): void {
     summary: 'Create a user or a service account',
     examples: [
       'mintmark user create alice --email alice@example.org',
-      'mintmark user create build-robot --service --role deployer',
+      'mintmark user create build-robot --kind service --role deployer',
     ],
   }).argument('<username>', 'unique name')
   profile(command)
-    .option('--service', 'a service account: it has tokens, but no password')
+    .option('--kind <kind>', 'person, or service: it has tokens, but no password', kindOf)
     .option('--disabled', 'disabled at first')
     .option('--role <name>', 'give this role; may be repeated', repeated)
     .action(async (username: string, options: CreateOptions) => {
       const made = await connect(terminal).users.create({
         username,
         ...profileOf(options),
-        ...(options.service ? { kind: 'service' } : {}),
+        ...(options.kind === undefined ? {} : { kind: options.kind }),
         ...(options.disabled ? { active: false } : {}),
         ...(options.role === undefined ? {} : { roles: options.role }),
       })
@@ -134,13 +134,13 @@ function updateUser(user: Command, terminal: Terminal): void {
       'What is taken away binds at once, on all tokens of the user. Disabling also ends the user’s logins.',
     examples: [
       'mintmark user update alice --disable',
-      'mintmark user update alice --global-role admin --add-role deployer',
+      'mintmark user update alice --global-role admin --role deployer',
     ],
   }).argument('<user>', 'username or id')
   profile(command)
     .option('--enable', 'let the user in again')
     .option('--disable', 'refuse the user and all of the user’s tokens')
-    .option('--add-role <name>', 'give this role; may be repeated', repeated)
+    .option('--role <name>', 'give this role, too; may be repeated', repeated)
     .option('--remove-role <name>', 'take this role away; may be repeated', repeated)
     .action(async (name: string, options: UpdateOptions) => {
       const client = connect(terminal)
@@ -150,11 +150,11 @@ function updateUser(user: Command, terminal: Terminal): void {
 }
 
 async function editOf(client: Client, id: string, options: UpdateOptions): Promise<UserEdit> {
-  const { enable, disable, addRole, removeRole = [] } = options
+  const { enable, disable, role: added = [], removeRole: removed = [] } = options
   if (enable && disable) throw wrongUsage('Say --enable or --disable, not both.')
-  const changesRoles = addRole !== undefined || removeRole.length > 0
+  const changesRoles = added.length + removed.length > 0
   const before = changesRoles ? (await client.users.get(id)).roles : []
-  const roles = [...before, ...(addRole ?? [])].filter((role) => !removeRole.includes(role))
+  const roles = [...before, ...added].filter((role) => !removed.includes(role))
   const edit: UserEdit = {
     ...profileOf(options),
     ...(options.email === '' ? { email: null } : {}),

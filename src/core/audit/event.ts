@@ -27,7 +27,6 @@ export const AUDIT_ACTIONS = [
   'role.updated',
   'role.deleted',
   'policy.updated',
-  'key.created',
   'server.bootstrapped',
 ] as const
 

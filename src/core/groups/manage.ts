@@ -125,8 +125,11 @@ export async function setMembership(
   await readable(deps, caller, await tx.groups.byId(wish.groupId))
   const user = await tx.users.byId(wish.userId)
   const existing = await tx.groups.mode(wish.userId, wish.groupId)
-  // Whoever is not an admin sees members only, so an outsider is as unknown as nobody.
-  if (user === undefined) throw notFound('user')
+  if (user === undefined) {
+    // Whoever is not an admin sees members only, so nobody is refused just as an outsider is.
+    mustBeAllowed(caller.principal, 'group.manage', { what: undefined, policy: deps.policy() })
+    throw notFound('user')
+  }
   mustBeAllowed(caller.principal, 'membership.set', {
     what: { groupId: wish.groupId, user, existing },
     policy: deps.policy(),

@@ -5,6 +5,7 @@ import {
   generateKeyPair,
   type KeyObject,
 } from 'node:crypto'
+import { type CheckpointKeys, checkpointKeys } from '../audit/checkpoint.ts'
 import type { Clock } from '../clock.ts'
 import { CoreError } from '../errors.ts'
 import type { NewId } from '../id.ts'
@@ -21,6 +22,8 @@ export interface SigningKey {
   publicKey: KeyObject
 }
 
+type DerivedPurpose = 'audit' | 'checkpoint' | 'cursor' | 'idempotency' | 'cookie'
+
 /**
  * The server's keys, opened with the master key. What lies in the database is useless without it,
  * and the master key is never in the database.
@@ -31,7 +34,9 @@ export interface Keyring {
   /** Current first, then those being retired; a secret is looked up under each. */
   peppers(): readonly Pepper[]
   /** A 256-bit key for one purpose, derived from the root key. */
-  derived(purpose: 'audit' | 'cursor' | 'idempotency' | 'cookie'): Buffer
+  derived(purpose: DerivedPurpose): Buffer
+  /** Ed25519 keys that sign audit checkpoints. */
+  checkpointKeys(): CheckpointKeys
   /** RS256 keys of S7 access tokens: current first, older ones only verify. */
   s7Keys(): readonly SigningKey[]
   /** Seals a short-lived key under the master key and saves it. */
@@ -120,17 +125,20 @@ export async function openKeyring(deps: {
   await makeMissing()
   await reload()
 
+  function derived(purpose: DerivedPurpose): Buffer {
+    const known = derivedKeys.get(purpose)
+    if (known !== undefined) return known
+    const key = deriveKey(opened.root, purpose)
+    derivedKeys.set(purpose, key)
+    return key
+  }
+
   return {
     pepper: () => first(opened.peppers, 'pepper'),
     peppers: () => opened.peppers,
     s7Keys: () => opened.s7,
-    derived(purpose) {
-      const known = derivedKeys.get(purpose)
-      if (known !== undefined) return known
-      const key = deriveKey(opened.root, purpose)
-      derivedKeys.set(purpose, key)
-      return key
-    },
+    derived,
+    checkpointKeys: () => checkpointKeys(derived('checkpoint')),
     async saveKey(purpose, id, pem) {
       await store.transaction((tx) => tx.keys.insert(sealKey(purpose, id, pem)))
     },

@@ -185,7 +185,7 @@ function secretFor(draft: TokenDraft, deps: Deps): { text: string; format: Secre
 }
 
 /** What the audit trail keeps of a token. */
-export function tokenFacts(token: Token): Record<string, unknown> {
+function tokenFacts(token: Token): Record<string, unknown> {
   return {
     kind: token.kind,
     ownerId: token.ownerId,

@@ -6,8 +6,8 @@ import { notFound } from '../errors.ts'
 import type { TokenId } from '../id.ts'
 import type { Repositories } from '../store.ts'
 import { checkProse } from '../text.ts'
-import type { OwnedFilter } from './store.ts'
-import type { Token, TokenKind } from './token.ts'
+import type { Hit, OwnedFilter } from './store.ts'
+import type { Token } from './token.ts'
 
 /** What a revocation reached: the token, its family, and everything derived from them. */
 export interface Revoked {
@@ -51,9 +51,8 @@ async function revokeTree(
 ): Promise<Revoked> {
   const cleanReason = checkProse(reason, { what: 'The reason', maxLength: 500 })
   const revocation = { by: actor.principal.user.id, reason: cleanReason, atMs: deps.clock.now() }
-  const revoked = await tx.tokens.revokeTree(token.id, revocation)
-  await announce(deps, tx, { actor, revoked, reason: cleanReason, kind: token.kind })
-  return { revoked }
+  const hits = await tx.tokens.revokeTree(token.id, revocation)
+  return announce(deps, tx, { actor, hits, reason: cleanReason })
 }
 
 /** Kills what was derived from a token, not the token itself; when it is rotated away. */
@@ -63,9 +62,8 @@ export async function revokeDerived(
   { actor, id, reason }: { actor: Caller; id: TokenId; reason: string },
 ): Promise<Revoked> {
   const revocation = { by: actor.principal.user.id, reason, atMs: deps.clock.now() }
-  const revoked = await tx.tokens.revokeDerived(id, revocation)
-  await announce(deps, tx, { actor, revoked, reason, kind: 'session' })
-  return { revoked }
+  const hits = await tx.tokens.revokeDerived(id, revocation)
+  return announce(deps, tx, { actor, hits, reason })
 }
 
 /** Kills everything an owner holds; when a user is disabled, deleted or gets a new password. */
@@ -75,27 +73,27 @@ export async function revokeOwned(
   wish: OwnedFilter & { actor: Actor; reason: string },
 ): Promise<Revoked> {
   const { actor, reason, ...filter } = wish
-  const revoked = await tx.tokens.revokeOwned(filter, {
+  const hits = await tx.tokens.revokeOwned(filter, {
     by: actor.principal?.user.id,
     reason,
     atMs: deps.clock.now(),
   })
-  await announce(deps, tx, { actor, revoked, reason })
-  return { revoked }
+  return announce(deps, tx, { actor, hits, reason })
 }
 
 async function announce(
   deps: Deps,
   tx: Repositories,
-  fact: { actor: Actor; revoked: TokenId[]; reason: string; kind?: TokenKind },
-): Promise<void> {
-  for (const id of fact.revoked) {
+  fact: { actor: Actor; hits: Hit[]; reason: string },
+): Promise<Revoked> {
+  for (const { id, kind } of fact.hits) {
     await tx.changes.append({ subject: 'token', id })
     await deps.audit(tx, fact.actor, {
-      action: fact.kind === 'session' ? 'session.closed' : 'token.revoked',
+      action: kind === 'session' ? 'session.closed' : 'token.revoked',
       subjectType: 'token',
       subjectId: id,
       after: { reason: fact.reason },
     })
   }
+  return { revoked: fact.hits.map(({ id }) => id) }
 }

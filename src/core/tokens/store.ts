@@ -50,6 +50,9 @@ export interface Revocation {
   atMs: number
 }
 
+/** A token that a revocation reached. */
+export type Hit = Pick<Token, 'id' | 'kind'>
+
 export interface Usage {
   tokenId: TokenId
   lastUsedAtMs: number
@@ -98,11 +101,11 @@ export interface TokenStore {
    */
   supersede(id: TokenId, by: TokenId, atMs: number): Promise<boolean>
   /** Revokes the token, its family and everything derived from them. Returns whom it hit. */
-  revokeTree(id: TokenId, revocation: Revocation): Promise<TokenId[]>
+  revokeTree(id: TokenId, revocation: Revocation): Promise<Hit[]>
   /** Revokes everything derived from the token, which itself stays as it is. */
-  revokeDerived(id: TokenId, revocation: Revocation): Promise<TokenId[]>
+  revokeDerived(id: TokenId, revocation: Revocation): Promise<Hit[]>
   /** Revokes all live tokens of an owner, and what is derived from them. Returns whom it hit. */
-  revokeOwned(filter: OwnedFilter, revocation: Revocation): Promise<TokenId[]>
+  revokeOwned(filter: OwnedFilter, revocation: Revocation): Promise<Hit[]>
   recordUse(uses: Usage[]): Promise<void>
   /** Deletes at most `limit` rows that ended before `endedBeforeMs`. Returns how many. */
   purge(endedBeforeMs: number, limit: number): Promise<number>

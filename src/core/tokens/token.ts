@@ -3,10 +3,8 @@ import type { GroupId, TokenId, UserId } from '../id.ts'
 import type { SecretFormat } from '../secret.ts'
 
 export type TokenKind = 'api' | 'service' | 'session'
-export const TOKEN_KINDS: readonly TokenKind[] = ['api', 'service', 'session']
 
 export type TokenState = 'active' | 'expired' | 'revoked' | 'superseded'
-export const TOKEN_STATES: readonly TokenState[] = ['active', 'expired', 'revoked', 'superseded']
 
 /** READ_ONLY never changes anything through any door. */
 export type AccessLevel = 'READ_ONLY' | 'FULL_ACCESS'

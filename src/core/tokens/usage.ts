@@ -16,6 +16,9 @@ export interface UsageCollector {
   flush(): Promise<void>
 }
 
+/** Tokens per transaction: one with thousands would hold up everybody who only asks. */
+const BATCH = 200
+
 export function usageCollector(store: Store): UsageCollector {
   let pending = new Map<TokenId, Usage>()
   let flushing = new Map<TokenId, Usage>()
@@ -26,7 +29,12 @@ export function usageCollector(store: Store): UsageCollector {
     flushing = pending
     pending = new Map()
     try {
-      await store.tokens.recordUse([...flushing.values()])
+      const uses = [...flushing.values()]
+      for (let i = 0; i < uses.length; i += BATCH) {
+        const batch = uses.slice(i, i + BATCH)
+        await store.tokens.recordUse(batch)
+        for (const { tokenId } of batch) flushing.delete(tokenId)
+      }
     } catch (error) {
       for (const use of flushing.values()) merge(pending, use)
       throw error

@@ -7,7 +7,7 @@ import { effectiveRights, hasGroup, hasScope, type Owner, type Principal } from 
 import { digestOf, formatOf, type SecretDigest } from '../secret.ts'
 import type { Store } from '../store.ts'
 import { type CacheEntry, type VerdictCache, verdictCache } from './cache.ts'
-import { TOKEN_KINDS, type Token, type TokenKind } from './token.ts'
+import type { Token, TokenKind } from './token.ts'
 import type { UsageCollector } from './usage.ts'
 
 /** Why a token is refused. For callers allowed to know; everybody else hears a bare "no". */
@@ -174,6 +174,3 @@ function whyUnfit(entry: CacheEntry, demand: Demand): Refusal | undefined {
   }
   return undefined
 }
-
-/** Kinds that grant access to the APIs themselves. */
-export const API_KINDS: readonly TokenKind[] = TOKEN_KINDS

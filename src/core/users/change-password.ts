@@ -53,7 +53,7 @@ export async function resetPassword(
   deps: Deps,
   { caller, id }: { caller: Caller; id: UserId },
 ): Promise<Secret> {
-  mustBeAllowed(caller.principal, 'user.manage', { what: undefined, policy: deps.policy() })
+  mustBeAllowed(caller.principal, 'password.reset', { what: undefined, policy: deps.policy() })
   return setOneTimePassword(deps, { actor: caller, id })
 }
 

@@ -73,7 +73,7 @@ async function credentialsBySerial(
 }
 
 /** One answer for every way in which a name and a password do not open anything. */
-export function loginFailed(): CoreError {
+function loginFailed(): CoreError {
   return new CoreError('login_failed', 'The name or the password is wrong.')
 }
 

@@ -37,7 +37,11 @@ export async function createUser(
   tx: Repositories,
   { caller, wish }: { caller: Caller; wish: UserWish },
 ): Promise<User> {
-  mustBeAllowed(caller.principal, 'user.manage', { what: undefined, policy: deps.policy() })
+  const policy = deps.policy()
+  mustBeAllowed(caller.principal, 'user.manage', { what: undefined, policy })
+  if (wish.globalRole === 'ADMIN') {
+    mustBeAllowed(caller.principal, 'admin.appoint', { what: undefined, policy })
+  }
   return saveUser(deps, tx, { actor: caller, wish })
 }
 
@@ -53,6 +57,7 @@ export async function saveUser(
   }
   const email = checkEmail(wish.email)
   const attributes = checkJsonObject(wish.attributes ?? {}, 'The attributes')
+  await mustBeFree(tx, [username, email], id)
   const user = await tx.users.insert({
     id,
     username,
@@ -102,7 +107,11 @@ export async function updateUser(
   mustBeAllowed(caller.principal, 'user.manage', { what: undefined, policy })
   const before = await tx.users.byId(id)
   if (before === undefined) throw notFound('user')
+  if (edit.globalRole === 'ADMIN' && before.globalRole !== 'ADMIN') {
+    mustBeAllowed(caller.principal, 'admin.appoint', { what: undefined, policy })
+  }
   const email = edit.email === undefined ? before.email : checkEmail(edit.email ?? undefined)
+  await mustBeFree(tx, [email], id)
   const after: User = {
     ...before,
     displayName: checkProse(edit.displayName ?? before.displayName, {
@@ -177,11 +186,23 @@ export async function deleteUser(
 
 /** Checked inside the transaction that changes users, so that two admins demoting each other cannot both win. */
 async function mustKeepAnAdmin(tx: Repositories): Promise<void> {
-  if ((await tx.users.countActiveAdmins()) > 0) return
+  if ((await tx.users.countUsableAdmins()) > 0) return
   throw new CoreError(
     'last_admin',
-    'This is the last active administrator. Make another user ADMIN first.',
+    'This is the last administrator who can log in. Give another user the role ADMIN and a password first.',
   )
+}
+
+/** One may log in with either, so a username must not be somebody else's email, nor the reverse. */
+async function mustBeFree(
+  tx: Repositories,
+  names: (string | undefined)[],
+  id: UserId,
+): Promise<void> {
+  for (const name of names) {
+    if (name === undefined || !(await tx.users.isNameTaken(nameKey(name), id))) continue
+    throw new CoreError('name_taken', 'A user with this username or email exists.')
+  }
 }
 
 async function checkRoles(tx: Repositories, names: string[]): Promise<string[]> {
@@ -208,7 +229,7 @@ function checkEmail(email: string | undefined): string | undefined {
   return clean
 }
 
-export function userFacts(user: User): Record<string, unknown> {
+function userFacts(user: User): Record<string, unknown> {
   return {
     username: user.username,
     displayName: user.displayName,

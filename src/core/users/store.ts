@@ -62,7 +62,10 @@ export interface UserStore {
   update(id: UserId, changes: UserChanges): Promise<void>
   /** Marks the user deleted and frees username and email. The id is never used again. */
   remove(id: UserId, atMs: number): Promise<void>
-  countActiveAdmins(): Promise<number>
+  /** Active admins who can log in: by password, or through an upstream provider. */
+  countUsableAdmins(): Promise<number>
+  /** Whether somebody else has this as username or email, so that one name never means two people. */
+  isNameTaken(key: string, exceptId: UserId): Promise<boolean>
   countAll(): Promise<number>
 
   /** By username, or else by email. */

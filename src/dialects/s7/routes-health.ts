@@ -1,6 +1,6 @@
 import { CoreError } from '../../core/errors.ts'
-import type { Scope } from '../../http/api/scope.ts'
 import type { ApiParts } from '../../http/parts.ts'
+import type { Scope } from '../../http/scope.ts'
 import { failures, NoBody } from './wire.ts'
 
 /** Probes; their clients ignore the body, so there is none. */

@@ -1,8 +1,8 @@
 import { mustBeAllowed } from '../../core/access.ts'
 import { notFound } from '../../core/errors.ts'
-import type { Scope } from '../../http/api/scope.ts'
 import { callerOf } from '../../http/auth.ts'
 import type { ApiParts } from '../../http/parts.ts'
+import type { Scope } from '../../http/scope.ts'
 import {
   accessToken,
   listedOwner,

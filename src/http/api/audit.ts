@@ -4,9 +4,9 @@ import type { AuditFilter } from '../../core/audit/store.ts'
 import type { UserId } from '../../core/id.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
+import type { Scope } from '../scope.ts'
 import { auditOut, pageOut, pageWish, parseInstant } from './format.ts'
 import { Id, Instant, JsonObject, Nullable, PageQuery, pageOf, problems } from './schemas.ts'
-import type { Scope } from './scope.ts'
 
 const Facts = Nullable(JsonObject)
 const Text = Nullable(Type.String())
@@ -27,6 +27,18 @@ export const AuditEvent = Type.Object({
   before: Facts,
   after: Facts,
   hash: Type.String({ description: 'Seals this record and the one before it' }),
+})
+
+const Checkpoint = Type.Object({
+  sequence: Type.Integer({ description: 'Last record that it covers' }),
+  hash: Type.String(),
+  atMs: Type.Integer({ description: 'Epoch milliseconds, as signed' }),
+  signature: Type.String({ description: 'base64url' }),
+})
+
+export const Checkpoints = Type.Object({
+  items: Type.Array(Checkpoint),
+  publicKeyPem: Type.String({ description: 'SubjectPublicKeyInfo' }),
 })
 
 export function auditRoutes(app: Scope, { core }: ApiParts): void {
@@ -68,6 +80,23 @@ export function auditRoutes(app: Scope, { core }: ApiParts): void {
         ...pageWish(request.query, cursors),
       })
       return pageOut(page, cursors, auditOut)
+    },
+  )
+
+  app.get(
+    '/audit/checkpoints',
+    {
+      schema: {
+        tags: ['audit'],
+        summary: 'Signed statements of how far the trail reached, oldest first',
+        description:
+          'Keep one elsewhere: `mintmark audit verify --checkpoints FILE` shows later that nothing before it was cut off or replaced. The signature is Ed25519 over the JSON array ["mintmark-audit-checkpoint", sequence, hash, atMs].',
+        response: { 200: Checkpoints, ...problems },
+      },
+    },
+    async (request) => {
+      const { checkpoints, publicKeyPem } = await core.read.auditCheckpoints(callerOf(request))
+      return { items: checkpoints, publicKeyPem }
     },
   )
 }

@@ -2,9 +2,9 @@ import { Type } from 'typebox'
 import type { GroupId, UserId } from '../../core/id.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
+import type { Scope } from '../scope.ts'
 import { groupOut, pageOut, pageWish } from './format.ts'
 import { Group, Id, Member, Mode, NoContent, PageQuery, pageOf, problems } from './schemas.ts'
-import type { Scope } from './scope.ts'
 
 const tags = ['groups']
 const params = Type.Object({ id: Id })

@@ -2,8 +2,8 @@ import { Type } from 'typebox'
 import type { Policy as CorePolicy } from '../../core/policy/policy.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
+import type { Scope } from '../scope.ts'
 import { Nullable, problems } from './schemas.ts'
-import type { Scope } from './scope.ts'
 
 const tags = ['policy']
 const Seconds = Type.Integer({ minimum: 0 })

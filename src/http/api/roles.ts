@@ -1,8 +1,8 @@
 import { Type } from 'typebox'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
+import type { Scope } from '../scope.ts'
 import { NoContent, problems, Role } from './schemas.ts'
-import type { Scope } from './scope.ts'
 
 const tags = ['roles']
 const params = Type.Object({ name: Type.String({ maxLength: 63 }) })

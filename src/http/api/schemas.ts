@@ -20,7 +20,7 @@ export const UserKind = Type.Enum(['person', 'service'])
 export const TokenKind = Type.Enum(['api', 'service', 'session'])
 export const TokenState = Type.Enum(['active', 'expired', 'revoked', 'superseded'])
 
-export const Problem = Type.Object(
+const Problem = Type.Object(
   {
     type: Type.String(),
     title: Type.String(),

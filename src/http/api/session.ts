@@ -3,6 +3,7 @@ import type { Caller } from '../../core/caller.ts'
 import { mustBeSession } from '../../core/users/login.ts'
 import { callerOf, originOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
+import type { Scope } from '../scope.ts'
 import { publicDoor } from '../server.ts'
 import { instant, namesFor, tokenOut, userOut } from './format.ts'
 import {
@@ -15,7 +16,6 @@ import {
   Token,
   User,
 } from './schemas.ts'
-import type { Scope } from './scope.ts'
 
 const tags = ['session']
 const Password = Type.String({ minLength: 1, maxLength: 256 })

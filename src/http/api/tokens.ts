@@ -9,6 +9,7 @@ import type { TokenFilter } from '../../core/tokens/store.ts'
 import type { GroupLimit } from '../../core/tokens/token.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
+import type { Scope } from '../scope.ts'
 import { namesFor, pageOut, pageWish, parseInstant, tokenOut } from './format.ts'
 import {
   AccessLevel,
@@ -25,7 +26,6 @@ import {
   TokenKind,
   TokenState,
 } from './schemas.ts'
-import type { Scope } from './scope.ts'
 
 const tags = ['tokens']
 const params = Type.Object({ id: Id })

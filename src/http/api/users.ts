@@ -5,6 +5,7 @@ import type { UserFilter } from '../../core/users/store.ts'
 import type { User as CoreUser } from '../../core/users/user.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
+import type { Scope } from '../scope.ts'
 import { pageOut, pageWish, userOut } from './format.ts'
 import {
   GlobalRole,
@@ -19,7 +20,6 @@ import {
   UserKind,
   UserWithRights,
 } from './schemas.ts'
-import type { Scope } from './scope.ts'
 
 const tags = ['users']
 const params = Type.Object({ id: Id })

@@ -182,6 +182,7 @@ async function createTokens(db: Kysely<unknown>): Promise<void> {
   await index('token_parent', ['parent_id'])
   await index('token_expiry', ['expires_at_ms'])
   await index('token_revocation', ['revoked_at_ms'])
+  await index('token_supersession', ['superseded_at_ms'])
 
   await schema
     .createTable('token_label')
@@ -220,6 +221,14 @@ async function createLogs(db: Kysely<unknown>): Promise<void> {
     .columns(['subject_type', 'subject_id', 'sequence'])
     .execute()
   await schema.createIndex('audit_action').on('audit').columns(['action', 'sequence']).execute()
+
+  await schema
+    .createTable('audit_checkpoint')
+    .addColumn('sequence', 'bigint', (c) => c.primaryKey())
+    .addColumn('hash', 'text', (c) => c.notNull())
+    .addColumn('at_ms', 'bigint', (c) => c.notNull())
+    .addColumn('signature', 'text', (c) => c.notNull())
+    .execute()
 
   await schema
     .createTable('change')

@@ -1,7 +1,7 @@
 import type { Migration } from 'kysely/migration'
-import * as init from './0001-init.ts'
+import { up as init } from './0001-init.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
 export const migrations: Record<string, Migration> = {
-  '0001-init': init,
+  '0001-init': { up: init },
 }

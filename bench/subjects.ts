@@ -1,0 +1,156 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { Fixture } from './scenarios.ts'
+
+/** A server under measurement, in a process of its own. */
+export interface Subject {
+  name: string
+  port: number
+  /** CPU time used so far in microseconds; undefined where the system does not tell. */
+  cpuMicroseconds(): number | undefined
+  stop(): Promise<void>
+}
+
+export interface Mintmark extends Subject {
+  fixture: Fixture
+  /** An answer to a question about a live token: the bytes that the bare server echoes. */
+  answer: string
+}
+
+const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
+
+/** Linux counts in ticks of 10 ms, whatever the kernel's own clock. */
+const MICROSECONDS_PER_TICK = 10_000
+
+function cpuMicrosecondsOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // The command's name may hold spaces; the fields after it do not.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return (Number(fields[11]) + Number(fields[12])) * MICROSECONDS_PER_TICK
+  } catch {
+    return undefined
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.on('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => resolve(typeof address === 'object' ? (address?.port ?? 0) : 0))
+    })
+  })
+}
+
+async function untilAnswers(child: ChildProcess, url: string): Promise<void> {
+  for (let i = 0; i < 400; i++) {
+    if (child.exitCode !== null) break
+    const status = await fetch(url).then(
+      async (response) => {
+        await response.body?.cancel()
+        return response.status
+      },
+      () => 0,
+    )
+    if (status === 200) return
+    await sleep(50)
+  }
+  throw new Error(`The server at ${url} did not start.`)
+}
+
+function subjectOf(name: string, { child, port }: { child: ChildProcess; port: number }): Subject {
+  return {
+    name,
+    port,
+    cpuMicroseconds: () => cpuMicrosecondsOf(child.pid ?? 0),
+    async stop() {
+      if (child.exitCode !== null) return
+      const ended = new Promise((resolve) => child.once('exit', resolve))
+      child.kill('SIGTERM')
+      await ended
+    },
+  }
+}
+
+/** The bare server that answers `answer` to everything. */
+export async function startBare(answer: string): Promise<Subject> {
+  const port = await freePort()
+  const child = spawn(process.execPath, [path('bare.ts'), String(port), answer], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  await untilAnswers(child, `http://127.0.0.1:${port}/`)
+  return subjectOf('bare', { child, port })
+}
+
+export interface MintmarkOptions {
+  /** Tokens to fill it with. */
+  tokens: number
+  /** Where to write a CPU profile of the whole run. */
+  profileDir: string | undefined
+}
+
+/** A Mintmark as shipped, with tokens in it. Its log, one line per request, goes to the null device. */
+export async function startMintmark({ tokens, profileDir }: MintmarkOptions): Promise<Mintmark> {
+  const port = await freePort()
+  const dataDir = mkdtempSync(join(tmpdir(), 'mintmark-bench-'))
+  const token = `bench-${randomBytes(30).toString('base64url')}`
+  const profile = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`]
+  const child = spawn(process.execPath, [...profile, path('../bin/mintmark.mjs'), 'serve'], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: {
+      PATH: process.env.PATH,
+      MINTMARK_DATA_DIR: dataDir,
+      MINTMARK_PORT: String(port),
+      MINTMARK_BOOTSTRAP_TOKEN: token,
+    },
+  })
+  const url = `http://127.0.0.1:${port}`
+  await untilAnswers(child, `${url}/health/ready`)
+  const subject = subjectOf('mintmark', { child, port })
+  const secrets = await makeTokens(url, { token, count: tokens })
+  const verified = await call(`${url}/api/v1/tokens/verify`, { token, body: { token: secrets[0] } })
+  return {
+    ...subject,
+    fixture: { token, secrets },
+    answer: verified,
+    async stop() {
+      await subject.stop()
+      rmSync(dataDir, { recursive: true, force: true })
+    },
+  }
+}
+
+async function call(url: string, { token, body }: { token: string; body: object }) {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  })
+  const text = await response.text()
+  if (!response.ok) throw new Error(`${url} answered ${response.status}: ${text}`)
+  return text
+}
+
+async function makeTokens(
+  url: string,
+  { token, count }: { token: string; count: number },
+): Promise<string[]> {
+  const secrets: string[] = []
+  let next = 0
+  const make = async () => {
+    while (next < count) {
+      const body = { name: `service ${++next}`, roles: null, groups: null, scopes: null }
+      secrets.push(JSON.parse(await call(`${url}/api/v1/tokens`, { token, body })).secret)
+    }
+  }
+  await Promise.all(Array.from({ length: 16 }, make))
+  return secrets
+}

@@ -1,0 +1,8 @@
+export { type Client, createClient } from './client.ts'
+export { MintmarkError } from './error.ts'
+export type { CallOptions, ClientOptions } from './http.ts'
+export type * from './people-types.ts'
+export type * from './session-types.ts'
+export type * from './token-types.ts'
+export type { OnceOptions } from './tokens.ts'
+export type * from './types.ts'

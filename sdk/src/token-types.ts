@@ -1,0 +1,137 @@
+import type { GroupGrant } from './people-types.ts'
+import type { AccessLevel, Mode, PageQuery, TokenKind, TokenState } from './types.ts'
+
+/** A user that a token names; `username` is null once the user is deleted. */
+export interface Person {
+  id: string
+  username: string | null
+}
+
+export interface Token {
+  id: string
+  kind: TokenKind
+  state: TokenState
+  name: string | null
+  description: string
+  owner: Person
+  creator: Person
+  /** The API through which it was made. */
+  via: string
+  /** Enough of the secret to recognise it. */
+  preview: string
+  accessLevel: AccessLevel
+  /** Null here and below: all that the owner has, now and later. */
+  roles: string[] | null
+  groups: { id: string; name: string | null; mode: Mode }[] | null
+  scopes: string[] | null
+  /** Null: from anywhere. */
+  allowedIps: string[] | null
+  metadata: Record<string, unknown>
+  /** Shared by a token and all its successors. */
+  familyId: string
+  /** The token that this one stands for, if any. */
+  parentId: string | null
+  createdAt: string
+  updatedAt: string
+  /** Null: never. */
+  expiresAt: string | null
+  lastUsedAt: string | null
+  lastUsedIp: string | null
+  useCount: number
+  revokedAt: string | null
+  revokedBy: string | null
+  revokeReason: string | null
+  supersededAt: string | null
+  supersededBy: string | null
+}
+
+/** A token with its secret, which is shown this once. */
+export interface IssuedToken extends Token {
+  secret: string
+}
+
+/**
+ * What is left out is narrow: READ_ONLY, no roles, no groups, no scopes. Null for roles, groups or
+ * scopes means all that the owner has, now and later; for `expiresAt` never, if the policy allows.
+ */
+export interface NewToken {
+  /** Absent: the caller. */
+  ownerId?: string
+  /** Absent: `api`. */
+  kind?: 'api' | 'service'
+  name: string
+  description?: string
+  accessLevel?: AccessLevel
+  roles?: string[] | null
+  /** Each group by name or id. */
+  groups?: { group: string; mode: Mode }[] | null
+  scopes?: string[] | null
+  /** Addresses or CIDR ranges. */
+  allowedIps?: string[] | null
+  /** Absent: as the policy says. */
+  expiresAt?: string | null
+  metadata?: Record<string, unknown>
+}
+
+/** Rights are fixed at creation. */
+export interface TokenEdit {
+  name?: string
+  description?: string
+  metadata?: Record<string, unknown>
+}
+
+export interface TokenQuery extends PageQuery {
+  ownerId?: string
+  creatorId?: string
+  kind?: TokenKind
+  state?: TokenState
+  /** Name or id of a group in its limits. */
+  group?: string
+  text?: string
+}
+
+export interface Revocation {
+  /** The token, its family and what was derived from it. */
+  revoked: string[]
+}
+
+/** Is this secret good, and for this? */
+export interface Question {
+  token: string
+  role?: string
+  scope?: string
+  /** Name or id. */
+  group?: string
+  /** Default: READ. */
+  mode?: Mode
+  /** Address of the client that presented the token. */
+  ip?: string
+}
+
+/** What remains of the owner's rights after the token's limits. */
+export interface Rights {
+  accessLevel: AccessLevel
+  admin: boolean
+  roles: string[]
+  groups: GroupGrant[]
+  /** Null: every scope. */
+  scopes: string[] | null
+}
+
+export interface ActiveVerdict extends Rights {
+  active: true
+  tokenId: string
+  kind: TokenKind
+  name: string | null
+  owner: { id: string; username: string }
+  expiresAt: string | null
+  metadata: Record<string, unknown>
+}
+
+export interface InactiveVerdict {
+  active: false
+  /** Only for admins, the token's owner and holders of the role `verifier`. */
+  reason?: string
+}
+
+export type Verdict = ActiveVerdict | InactiveVerdict

@@ -1,0 +1,108 @@
+import { type CallOptions, path, type Send } from './http.ts'
+import { everyItem } from './pages.ts'
+import type {
+  IssuedToken,
+  NewToken,
+  Question,
+  Revocation,
+  Token,
+  TokenEdit,
+  TokenQuery,
+  Verdict,
+} from './token-types.ts'
+import type { Page } from './types.ts'
+
+export interface OnceOptions extends CallOptions {
+  /**
+   * 8 to 255 characters, new for each new token. With it the call is retried when the answer gets
+   * lost, and however often it arrives, one token is made.
+   */
+  idempotencyKey?: string
+}
+
+/** Only a call with a key may be repeated: without one, each repetition makes a token. */
+function once({ idempotencyKey, ...options }: OnceOptions) {
+  if (idempotencyKey === undefined) return options
+  return { ...options, headers: { 'idempotency-key': idempotencyKey }, repeatable: true }
+}
+
+/** The inventory of all credentials. */
+export function tokens(send: Send) {
+  const list = (query: TokenQuery = {}, options: CallOptions = {}): Promise<Page<Token>> =>
+    send({ method: 'GET', path: '/tokens', query, repeatable: true, ...options })
+
+  return {
+    /** Makes a token; its secret is shown this once. */
+    create(wish: NewToken, options: OnceOptions = {}): Promise<IssuedToken> {
+      return send({ method: 'POST', path: '/tokens', body: wish, ...once(options) })
+    },
+
+    get(id: string, options: CallOptions = {}): Promise<Token> {
+      return send({ method: 'GET', path: path`/tokens/${id}`, repeatable: true, ...options })
+    },
+
+    /** One page, newest first. Admins see all tokens, others their own. */
+    list,
+
+    /** All tokens that fit, newest first, fetched page by page. */
+    listAll(query: TokenQuery = {}, options: CallOptions = {}): AsyncGenerator<Token> {
+      return everyItem((page: TokenQuery) => list(page, options), query)
+    },
+
+    /** Changes name, description or metadata; rights are fixed. */
+    update(id: string, edit: TokenEdit, options: CallOptions = {}): Promise<Token> {
+      return send({ method: 'PATCH', path: path`/tokens/${id}`, body: edit, ...options })
+    },
+
+    /** Replaces a token by a successor with the same rights; the old secret dies at once. */
+    rotate(
+      id: string,
+      wish: { expiresAt?: string | null } = {},
+      options: OnceOptions = {},
+    ): Promise<IssuedToken> {
+      return send({
+        method: 'POST',
+        path: path`/tokens/${id}/rotate`,
+        body: wish,
+        ...once(options),
+      })
+    },
+
+    /** Revokes a token, its family and what was derived from it: dead when this returns. */
+    revoke(
+      id: string,
+      wish: { reason?: string } = {},
+      options: CallOptions = {},
+    ): Promise<Revocation> {
+      return send({
+        method: 'POST',
+        path: path`/tokens/${id}/revoke`,
+        body: wish,
+        repeatable: true,
+        ...options,
+      })
+    },
+
+    /** The token that this client uses. */
+    self(options: CallOptions = {}): Promise<Token> {
+      return send({ method: 'GET', path: '/tokens/self', repeatable: true, ...options })
+    },
+
+    /** Revokes the token that this client uses. */
+    revokeSelf(wish: { reason?: string } = {}, options: CallOptions = {}): Promise<Revocation> {
+      // Not repeated: once it has worked, the token can no longer ask.
+      return send({ method: 'POST', path: '/tokens/self/revoke', body: wish, ...options })
+    },
+
+    /** Is this secret good, and for this? Changes nothing. */
+    verify(question: Question, options: CallOptions = {}): Promise<Verdict> {
+      return send({
+        method: 'POST',
+        path: '/tokens/verify',
+        body: question,
+        repeatable: true,
+        ...options,
+      })
+    },
+  }
+}

@@ -1,0 +1,86 @@
+/** What goes over the wire of `/api/v1`. Instants are RFC 3339 texts in UTC. */
+
+/** READ < WRITE < ADMIN */
+export type Mode = 'READ' | 'WRITE' | 'ADMIN'
+export type AccessLevel = 'READ_ONLY' | 'FULL_ACCESS'
+export type GlobalRole = 'ADMIN' | 'USER'
+export type UserKind = 'person' | 'service'
+export type TokenKind = 'api' | 'service' | 'session'
+export type TokenState = 'active' | 'expired' | 'revoked' | 'superseded'
+export type SubjectType = 'token' | 'user' | 'group' | 'role' | 'policy' | 'key' | 'server'
+
+/** One page of a list. The cursors lead to its neighbours; null: there are none. */
+export interface Page<T> {
+  items: T[]
+  nextCursor: string | null
+  previousCursor: string | null
+}
+
+/** Which page of a list. */
+export interface PageQuery {
+  /** `nextCursor` or `previousCursor` of a page. */
+  cursor?: string
+  /** Rows per page, 1 to 1000; default 100. */
+  limit?: number
+}
+
+export interface Policy {
+  /** Whether non-admins may create, change, rotate and revoke tokens of their own. */
+  usersMayCreateTokens: boolean
+  sessionTtlSeconds: number
+  sessionIdleSeconds: number
+  defaultTokenTtlSeconds: number | null
+  maxTokenTtlSeconds: number | null
+  lockoutEnabled: boolean
+  lockoutAttempts: number
+  lockoutSeconds: number
+  passwordTtlSeconds: number | null
+  passwordExpirationWarning: boolean
+  /** How long ended tokens stay visible. */
+  retentionSeconds: number
+}
+
+export interface AuditEvent {
+  sequence: number
+  at: string
+  action: string
+  subjectType: SubjectType
+  subjectId: string
+  actorId: string | null
+  /** As it was then. */
+  actorName: string | null
+  actorTokenId: string | null
+  ip: string | null
+  requestId: string | null
+  via: string
+  before: Record<string, unknown> | null
+  after: Record<string, unknown> | null
+  /** Seals this record and the one before it. */
+  hash: string
+}
+
+/** A signed statement of how far the trail reached. Keep one elsewhere. */
+export interface Checkpoint {
+  /** Last record that it covers. */
+  sequence: number
+  hash: string
+  /** Epoch milliseconds, as signed. */
+  atMs: number
+  /** Ed25519, base64url. */
+  signature: string
+}
+
+export interface AuditCheckpoints {
+  /** Oldest first. */
+  items: Checkpoint[]
+  publicKeyPem: string
+}
+
+export interface AuditQuery extends PageQuery {
+  actorId?: string
+  action?: string
+  subjectType?: SubjectType
+  subjectId?: string
+  from?: string
+  to?: string
+}

@@ -1,0 +1,149 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { EVERYTHING, makeGroup, makeToken, setPolicy } from '../support/people.ts'
+import { withoutRequestId } from '../support/problem.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+import { snapshot } from '../support/tables.ts'
+
+let server: TestServer
+let alice: { id: string; token: string }
+let bob: { id: string; token: string }
+let bobsToken: string
+let bobsGroup: string
+
+beforeAll(async () => {
+  server = await startServer()
+  alice = await server.makeUser({ username: 'alice' })
+  bob = await server.makeUser({ username: 'bob' })
+  await makeGroup(server, 'crew-of-alice', { [alice.id]: 'ADMIN' })
+  bobsGroup = await makeGroup(server, 'crew-of-bob', { [bob.id]: 'ADMIN' })
+  bobsToken = (await makeToken(server, { ownerId: bob.id, name: 'of-bob' })).id
+  await setPolicy(server, { usersMayCreateTokens: true })
+})
+afterAll(() => server.close())
+
+const NOBODY = '01b8dac5-b400-7000-8000-000000000000'
+
+/** Requests about one object, with the id of it left open. */
+const requests: [string, (id: string) => string, unknown?][] = [
+  ['GET', (id) => `/api/v1/tokens/${id}`],
+  ['PATCH', (id) => `/api/v1/tokens/${id}`, { name: 'mine' }],
+  ['POST', (id) => `/api/v1/tokens/${id}/rotate`],
+  ['POST', (id) => `/api/v1/tokens/${id}/revoke`, { reason: 'mine' }],
+  ['DELETE', (id) => `/api/v1/tokens/${id}`],
+  ['GET', (id) => `/api/v1/users/${id}`],
+  ['PATCH', (id) => `/api/v1/users/${id}`, { active: false }],
+  ['DELETE', (id) => `/api/v1/users/${id}`],
+  ['POST', (id) => `/api/v1/users/${id}/one-time-password`],
+  ['GET', (id) => `/api/v1/groups/${id}`],
+  ['PATCH', (id) => `/api/v1/groups/${id}`, { description: 'mine' }],
+  ['DELETE', (id) => `/api/v1/groups/${id}`],
+  ['GET', (id) => `/api/v1/groups/${id}/members`],
+  ['POST', () => '/api/v1/tokens', 'OWNER'],
+  ['GET', (id) => `/api/v1/tokens?ownerId=${id}`],
+  ['GET', (id) => `/api/v1/tokens?creatorId=${id}`],
+  ['GET', (id) => `/api/v1/tokens?group=${id}`],
+]
+
+function send([method, path, body]: (typeof requests)[number], id: string) {
+  const sent = body === 'OWNER' ? { name: 'for them', ownerId: id } : body
+  const options = { token: alice.token, ...(sent === undefined ? {} : { body: sent }) }
+  return server.call(method, path(id), options)
+}
+
+test.each(requests)(
+  '%s %s says the same for what is not mine as for nothing',
+  async (...request) => {
+    const before = snapshot(server)
+    const nothing = withoutRequestId(await send(request, NOBODY))
+    for (const id of [bobsToken, bob.id, bobsGroup]) {
+      expect(withoutRequestId(await send(request, id))).toEqual(nothing)
+    }
+    expect(snapshot(server)).toEqual(before)
+  },
+)
+
+test('a group by name is as unknown as its id', async () => {
+  const token = alice.token
+  const ask = async (group: string) =>
+    withoutRequestId(await server.call('GET', `/api/v1/tokens?group=${group}`, { token }))
+  expect(await ask('crew-of-bob')).toEqual(await ask('no-such-crew'))
+})
+
+test('a username is as unknown as nobody', async () => {
+  const token = alice.token
+  const ask = async (name: string) =>
+    withoutRequestId(await server.call('GET', `/api/v1/users?username=${name}`, { token }))
+  expect(await ask('bob')).toEqual(await ask('nobody'))
+  expect(await ask('admin')).toEqual(await ask('nobody'))
+})
+
+describe('the ADMIN of a group, about the members of another', () => {
+  const ask = async (method: 'PUT' | 'DELETE', group: string, user: string) => {
+    const body = method === 'PUT' ? { body: { mode: 'READ' } } : {}
+    const url = `/api/v1/groups/${group}/members/${user}`
+    return withoutRequestId(await server.call(method, url, { token: alice.token, ...body }))
+  }
+  const groupOfAlice = async () => {
+    const { body } = await server.call('GET', '/api/v1/groups', { token: alice.token })
+    return body.items[0].id as string
+  }
+
+  test('is told the same for a stranger as for nobody', async () => {
+    const mine = await groupOfAlice()
+    expect(await ask('DELETE', mine, bob.id)).toEqual(await ask('DELETE', mine, NOBODY))
+    for (const method of ['PUT', 'DELETE'] as const) {
+      expect(await ask(method, bobsGroup, bob.id)).toEqual(await ask(method, NOBODY, NOBODY))
+    }
+  })
+
+  test('cannot find out who exists by adding people', async () => {
+    const mine = await groupOfAlice()
+    expect(await ask('PUT', mine, bob.id)).toEqual(await ask('PUT', mine, NOBODY))
+  })
+
+  test("cannot name another's group when minting", async () => {
+    const mint = (group: string) =>
+      server.call('POST', '/api/v1/tokens', {
+        token: alice.token,
+        body: { name: 'x', groups: [{ group, mode: 'READ' }] },
+      })
+    for (const group of [bobsGroup, NOBODY]) {
+      const { status, body } = await mint(group)
+      expect([status, body.code]).toEqual([403, 'beyond_rights'])
+    }
+  })
+})
+
+describe('lists', () => {
+  test.each(['/api/v1/tokens', '/api/v1/groups'])('%s holds nothing of others', async (path) => {
+    for (const query of ['', '?limit=1000', '?text=bob', '?text=%25', '?text=']) {
+      const { body, text } = await server.call('GET', path + query, { token: alice.token })
+      expect(body.items).toBeDefined()
+      expect(text).not.toContain(bob.id)
+      expect(text).not.toContain(bobsGroup)
+      expect(text).not.toContain(bobsToken)
+    }
+  })
+
+  test('a cursor of somebody else shows only what is mine', async () => {
+    const { body } = await server.call('GET', '/api/v1/tokens?limit=1')
+    const next = await server.call('GET', `/api/v1/tokens?cursor=${body.nextCursor}`, {
+      token: alice.token,
+    })
+    expect(next.status).toBe(200)
+    expect(next.text).not.toContain(bob.id)
+  })
+
+  test('users and the audit trail are for administrators', async () => {
+    for (const path of ['/api/v1/users', '/api/v1/audit']) {
+      const { status } = await server.call('GET', path, { token: alice.token })
+      expect(status).toBe(403)
+    }
+  })
+
+  test('a token without its groups does not see them either', async () => {
+    const { secret } = await makeToken(server, { ownerId: alice.id, ...EVERYTHING, groups: [] })
+    const { body } = await server.call('GET', '/api/v1/groups', { token: secret })
+    expect(body.items).toEqual([])
+  })
+})
