@@ -80,7 +80,9 @@ function median(pairs: Pair[], pick: (pair: Pair) => number | undefined): number
 function ratio(pairs: Pair[], pick: (pair: Pair) => number | undefined): string {
   const { median, least, most } = spreadOf(pairs.map(pick).filter((value) => value !== undefined))
   if (Number.isNaN(median)) return 'n/a'
-  return `${median.toFixed(2)} (${least.toFixed(2)}–${most.toFixed(2)})`
+  const digits = median < 0.1 ? 3 : 2
+  const [middle, from, to] = [median, least, most].map((value) => value.toFixed(digits))
+  return `${middle} (${from}–${to})`
 }
 
 const whole = (value: number) => (Number.isNaN(value) ? 'n/a' : value.toFixed(0))

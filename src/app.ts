@@ -6,14 +6,20 @@ import { type Core, createCore } from './core/core.ts'
 import type { Random } from './core/random.ts'
 import type { Secret } from './core/secret.ts'
 import type { Store } from './core/store.ts'
+import { opalErrors } from './dialects/opal/errors.ts'
 import { registerOpal } from './dialects/opal/opal.ts'
+import { s7Errors } from './dialects/s7/errors.ts'
 import { registerS7 } from './dialects/s7/s7.ts'
+import { xmsErrors } from './dialects/xms/errors.ts'
 import { registerXms } from './dialects/xms/xms.ts'
 import { accessJwts } from './http/access-jwt.ts'
 import { registerApi } from './http/api/api.ts'
+import { guard } from './http/auth.ts'
+import { bearerCredential } from './http/credential.ts'
 import { registerDocs } from './http/docs.ts'
+import { type ErrorOptions, problemDocument, type ShapeOf } from './http/errors.ts'
 import { createHealth, type Health, registerHealth } from './http/health.ts'
-import { createMetrics, measureRequests } from './http/metrics.ts'
+import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
 import { createServer } from './http/server.ts'
 import { openStore } from './store/database.ts'
 import { VERSION } from './version.ts'
@@ -34,6 +40,16 @@ export interface Parts {
   clock?: Clock
   random?: Random
 }
+
+/** The beginnings of the dialects' paths, and the shapes of their errors. */
+const SHAPES: [string, ErrorOptions][] = [
+  ['/api/auth/', s7Errors],
+  ['/v1/tokens', opalErrors],
+  ['/v1/', xmsErrors],
+]
+
+const shapeOf: ShapeOf = (path) =>
+  SHAPES.find(([beginning]) => path.startsWith(beginning))?.[1] ?? problemDocument
 
 const systemClock: Clock = { now: () => Date.now() }
 
@@ -56,7 +72,7 @@ export async function openCore(
 /** The wiring: one screen that main and every test use. */
 export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const { core, store } = await openCore(config, parts)
-  const server = await createServer(config, parts.log)
+  const server = await createServer(config, { log: parts.log, shapeOf })
   const health = createHealth(core)
   const metrics = createMetrics(core.verifier)
   const jwts = accessJwts({ keyring: core.keyring, clock: core.clock })
@@ -64,6 +80,10 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
 
   measureRequests(server, metrics)
   registerHealth(server, health)
+  await server.register(async (scope) => {
+    guard(scope, { core, jwts, credential: bearerCredential, via: 'api' })
+    registerMetrics(scope, metrics, { public: config.metricsPublic })
+  })
   await registerDocs(server, { publicUrl: config.publicUrl, version: VERSION })
   await server.register(async (scope) => registerApi(scope, shared), { prefix: '/api/v1' })
   await registerS7(server, shared)

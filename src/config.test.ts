@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { type Config, ConfigError, describeSettings, readConfig } from './config.ts'
 
-const SECRET = 'k3yk3yk3yk3yk3yk3yk3yk3yk3yk3yk3yk3y'
+const SECRET = 'k3y-of-many-parts-and-then-some-more-9'
 
 function read(
   env: Record<string, string | undefined> = {},
@@ -42,6 +42,7 @@ describe('without any setting', () => {
       tls: undefined,
       trustedProxies: [],
       loginRateLimit: 60,
+      metricsPublic: true,
       xmsQueryToken: true,
       upstream: undefined,
       maxCachedTokens: 100_000,

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { parseCidr } from './core/ip.ts'
-import { Secret } from './core/secret.ts'
+import { CHOSEN_SECRET, mayBeChosen, Secret } from './core/secret.ts'
+import { checkNewPassword } from './core/users/password.ts'
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 type LogLevel = (typeof LOG_LEVELS)[number]
@@ -23,6 +24,8 @@ export interface Config {
   trustedProxies: string[]
   /** Requests per minute and address to login and other unauthenticated doors. */
   loginRateLimit: number
+  /** Whether `/metrics` answers without a credential. */
+  metricsPublic: boolean
   /** Whether the XMS wire takes its credential from `?token=`. */
   xmsQueryToken: boolean
   /** Absent: sign-in through an upstream provider is off. */
@@ -98,6 +101,10 @@ const issuerUrl = (text: string) => {
   }
   return text
 }
+const chosenSecret = (text: string) => {
+  if (mayBeChosen(text)) return new Secret(text)
+  throw new Error(`must be ${CHOSEN_SECRET}.`)
+}
 const httpUrl = (text: string) => issuerUrl(text).replace(/\/+$/, '')
 
 /** Every setting there is; `mintmark config` and docs/reference/config.md are printed from it. */
@@ -157,14 +164,14 @@ const SETTINGS = {
     summary:
       'Password of that admin, at least 15 characters. Absent: a random one-time password, printed once.',
     secret: true,
-    parse: secretOf(15),
+    parse: secretOf(1),
   },
   bootstrapToken: {
     name: 'MINTMARK_BOOTSTRAP_TOKEN',
     summary:
       'Secret of a FULL_ACCESS api token of that admin, for automation; 32 to 256 characters.',
     secret: true,
-    parse: secretOf(32),
+    parse: chosenSecret,
   },
   logLevel: {
     name: 'MINTMARK_LOG_LEVEL',
@@ -195,6 +202,13 @@ const SETTINGS = {
     summary: 'Logins and other unauthenticated calls per minute and client address.',
     fallback: '60',
     parse: wholeNumber(1, 1_000_000),
+  },
+  metricsPublic: {
+    name: 'MINTMARK_METRICS_PUBLIC',
+    summary:
+      'Whether /metrics answers without a credential. With false, any active token may read it.',
+    fallback: 'true',
+    parse: yesOrNo,
   },
   xmsQueryToken: {
     name: 'MINTMARK_XMS_QUERY_TOKEN',
@@ -350,6 +364,14 @@ function crossChecks(values: Parsed): string[] {
       'MINTMARK_UPSTREAM_ISSUER and MINTMARK_UPSTREAM_CLIENT_ID go together. Set both or neither.',
     )
   }
+  const { bootstrapPassword, bootstrapUsername } = values
+  if (bootstrapPassword instanceof Secret) {
+    try {
+      checkNewPassword(bootstrapPassword.reveal(), { username: String(bootstrapUsername) })
+    } catch (error) {
+      problems.push(`MINTMARK_BOOTSTRAP_PASSWORD: ${(error as Error).message}`)
+    }
+  }
   return problems
 }
 
@@ -385,6 +407,7 @@ function assemble(values: Parsed): Config {
         : { cert: tlsCert, key: tlsKey.reveal() },
     trustedProxies: get<string[]>('trustedProxies'),
     loginRateLimit: get<number>('loginRateLimit'),
+    metricsPublic: get<boolean>('metricsPublic'),
     xmsQueryToken: get<boolean>('xmsQueryToken'),
     upstream:
       issuer === undefined

@@ -64,10 +64,13 @@ export function formatOf(text: string): SecretFormat | undefined {
   return CHOSEN.test(text) ? 'chosen' : undefined
 }
 
-/** Whether an operator may choose `text` as a secret: 32 to 256 characters of base64, base64url or hex. */
+/** What an operator may choose as a secret. */
+export const CHOSEN_SECRET =
+  '32 to 256 characters of A-Z a-z 0-9 . _ ~ + / = -, at least 8 of them different'
+
+/** Whether an operator may choose `text` as a secret: base64, base64url, hex and the like. */
 export function mayBeChosen(text: string): boolean {
-  const format = formatOf(text)
-  return format !== undefined && format !== 'mintmark' && new Set(text).size >= 10
+  return formatOf(text) !== undefined && new Set(text).size >= 8
 }
 
 function hasValidChecksum(text: string): boolean {

@@ -47,6 +47,9 @@ export interface ErrorOptions {
   contentType?: string
 }
 
+/** Whose shape a refusal takes where no route was reached, by the path that was asked for. */
+export type ShapeOf = (path: string) => ErrorOptions
+
 /** Answers errors of the scope in its API's shape. Call it in the scope of each API. */
 export function answerErrors(app: FastifyInstance, options: ErrorOptions): void {
   app.setErrorHandler((error: FastifyError | CoreError, request, reply) =>

@@ -48,7 +48,15 @@ export function measureRequests(app: FastifyInstance, { registry }: Metrics): vo
     )
     done()
   })
-  app.get('/metrics', { config: { public: true } }, async (_, reply) =>
+}
+
+/** Registers `/metrics`; a guard of its scope decides who may read it, unless it is public. */
+export function registerMetrics(
+  app: FastifyInstance,
+  { registry }: Metrics,
+  options: { public: boolean },
+): void {
+  app.get('/metrics', { config: options }, async (_, reply) =>
     reply.type(registry.contentType).send(await registry.metrics()),
   )
 }

@@ -8,7 +8,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import type { Config } from '../config.ts'
 import { CoreError } from '../core/errors.ts'
 import { prepareGuard } from './auth.ts'
-import { answerErrors, failureOf, problemDocument, sendFailure } from './errors.ts'
+import { answerErrors, failureOf, problemDocument, type ShapeOf, sendFailure } from './errors.ts'
 import { logRequests } from './logging.ts'
 import { refuseUnparsed } from './unparsed.ts'
 
@@ -20,7 +20,7 @@ const HEADERS_TIMEOUT_MS = 10_000
 /** A server with everything that all APIs share, and no route yet. */
 export async function createServer(
   config: Pick<Config, 'tls' | 'trustedProxies' | 'publicUrl' | 'loginRateLimit'>,
-  log: FastifyBaseLogger,
+  { log, shapeOf }: { log: FastifyBaseLogger; shapeOf: ShapeOf },
 ): Promise<FastifyInstance> {
   const limits = { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS }
   const app = Fastify({
@@ -41,7 +41,7 @@ export async function createServer(
     // What the router itself refuses, such as a path that does not decode. Its message has the raw URL.
     frameworkErrors: (error, request, reply) => {
       const failure = { ...failureOf(error, request), message: 'The path is not valid.' }
-      sendFailure(failure, { request, reply, options: problemDocument })
+      sendFailure(failure, { request, reply, options: shapeOf(request.url) })
     },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } },
     http: limits,
@@ -72,7 +72,7 @@ export async function createServer(
         message: 'There is nothing at this path. /docs lists what there is.',
         retryAfterSeconds: undefined,
       },
-      { request, reply, options: problemDocument },
+      { request, reply, options: shapeOf(request.url) },
     ),
   )
   return app

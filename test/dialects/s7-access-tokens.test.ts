@@ -128,16 +128,13 @@ describe('POST /refresh', () => {
     expect((await v2('GET', '/userInfo', { token: answer.body.token })).status).toBe(200)
   })
 
-  it('is limited per address', async () => {
+  it('is not limited per address, because many services may share one', async () => {
     const limited = await startServer({ MINTMARK_LOGIN_RATE_LIMIT: '2' })
     try {
       const call = s7Client(() => limited)
       const statuses: number[] = []
       for (const _ of [1, 2, 3]) statuses.push((await call('POST', '/refresh')).status)
-      expect(statuses).toEqual([401, 401, 429])
-      const refused = await call('POST', '/refresh')
-      expect(refused.body.code).toBe(429)
-      expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
+      expect(statuses).toEqual([401, 401, 401])
     } finally {
       await limited.close()
     }

@@ -15,6 +15,7 @@ import type { Policy } from '../policy/policy.ts'
 import type { Owner } from '../rights.ts'
 import { checkScope } from '../roles/role.ts'
 import {
+  CHOSEN_SECRET,
   digestOf,
   makeSecret,
   mayBeChosen,
@@ -176,10 +177,7 @@ function secretFor(draft: TokenDraft, deps: Deps): { text: string; format: Secre
   }
   const text = draft.chosenSecret.reveal()
   if (!mayBeChosen(text)) {
-    throw new CoreError(
-      'invalid_input',
-      'A chosen secret needs 32 to 256 characters of A-Z a-z 0-9 . _ ~ + / = - with at least 10 different ones.',
-    )
+    throw new CoreError('invalid_input', `A chosen secret must be ${CHOSEN_SECRET}.`)
   }
   return { text, format: 'chosen' }
 }

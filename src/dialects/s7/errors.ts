@@ -32,4 +32,4 @@ function apiError({ code, status, message }: Failure): ApiError {
   }
 }
 
-export const apiErrors: ErrorOptions = { shape: apiError }
+export const s7Errors: ErrorOptions = { shape: apiError }

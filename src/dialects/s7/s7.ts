@@ -3,10 +3,10 @@ import type { FastifyInstance } from 'fastify'
 import { mustBeAllowed } from '../../core/access.ts'
 import { callerOf, guard } from '../../http/auth.ts'
 import { bearerCredential } from '../../http/credential.ts'
-import { answerErrors, sendFailure } from '../../http/errors.ts'
+import { answerErrors } from '../../http/errors.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import { accessTokens } from './access-token.ts'
-import { apiErrors } from './errors.ts'
+import { s7Errors } from './errors.ts'
 import { groupRoutes } from './routes-groups.ts'
 import { healthRoutes } from './routes-health.ts'
 import { refreshTokenRoutes } from './routes-refresh-tokens.ts'
@@ -31,8 +31,7 @@ export async function registerS7(app: FastifyInstance, parts: ApiParts): Promise
   for (const prefix of PREFIXES) {
     await app.register(
       async (scope) => {
-        answerErrors(scope, apiErrors)
-        answerUnknownRoutes(scope)
+        answerErrors(scope, s7Errors)
         await scope.register(async (guarded) => {
           guard(guarded, { core, jwts, credential: bearerCredential, via: 's7' })
           const typed = guarded.withTypeProvider<TypeBoxTypeProvider>()
@@ -61,18 +60,4 @@ function registerAdmin(
   userRoutes(typed, parts)
   groupRoutes(typed, parts)
   refreshTokenRoutes(typed, parts)
-}
-
-function answerUnknownRoutes(app: FastifyInstance): void {
-  app.setNotFoundHandler((request, reply) =>
-    sendFailure(
-      {
-        status: 404,
-        code: 'route_not_found',
-        message: 'There is nothing at this path.',
-        retryAfterSeconds: undefined,
-      },
-      { request, reply, options: apiErrors },
-    ),
-  )
 }
