@@ -14,6 +14,12 @@ const REFERENCE_CSP = [
   "frame-ancestors 'none'",
 ].join('; ')
 
+const LOGO = `<svg xmlns="http://www.w3.org/2000/svg" width="168" height="40" viewBox="0 0 168 40">
+  <circle cx="20" cy="20" r="16" fill="none" stroke="#7ee0b5" stroke-width="3"/>
+  <path d="M12 27V14l8 8 8-8v13" fill="none" stroke="#7ee0b5" stroke-width="3"/>
+  <text x="46" y="27" font-family="sans-serif" font-size="21" fill="#fff">Mintmark</text>
+</svg>`
+
 /** OpenAPI 3.1 of our own API, and a readable reference with locally served assets. */
 export async function registerDocs(
   app: FastifyInstance,
@@ -46,6 +52,8 @@ export async function registerDocs(
     await scope.register(swaggerUi, {
       routePrefix: '/docs',
       staticCSP: REFERENCE_CSP,
+      theme: { title: 'Mintmark API' },
+      logo: { type: 'image/svg+xml', content: Buffer.from(LOGO), href: '/docs', target: '_self' },
       uiConfig: { deepLinking: false, persistAuthorization: false },
     })
   })
