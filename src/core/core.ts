@@ -35,6 +35,7 @@ import * as login from './users/login.ts'
 import * as users from './users/manage.ts'
 import { loadOwner } from './users/owner.ts'
 import { passwordHasher } from './users/password.ts'
+import type { Session } from './users/session.ts'
 import { signInFromUpstream } from './users/sign-in.ts'
 
 /** Binds the domain's functions to `deps`, leaving their own arguments. */
@@ -127,11 +128,9 @@ export interface Core {
   write<T>(work: (writes: Writes) => Promise<T>): Promise<T>
   /** The same, at most once per idempotency key. `work` returns what is sent back, as plain JSON. */
   writeOnce<T>(wish: Once, work: (writes: Writes) => Promise<T>): Promise<OnceResult<T>>
-  login(wish: login.LoginWish): Promise<login.Session>
-  openSessionFromToken(
-    wish: Parameters<typeof login.openSessionFromToken>[1],
-  ): Promise<login.Session>
-  signInFromUpstream(wish: Parameters<typeof signInFromUpstream>[1]): Promise<login.Session>
+  login(wish: login.LoginWish): Promise<Session>
+  openSessionFromToken(wish: Parameters<typeof login.openSessionFromToken>[1]): Promise<Session>
+  signInFromUpstream(wish: Parameters<typeof signInFromUpstream>[1]): Promise<Session>
   changePassword(wish: Parameters<typeof changePassword>[1]): Promise<void>
   /** A one-time password for a user. */
   resetPassword(wish: Parameters<typeof resetPassword>[1]): Promise<Secret>

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { Caller, Origin } from '../caller.ts'
 import type { Repositories } from '../store.ts'
+import type { User } from '../users/user.ts'
 import { type AuditEvent, canonicalBytes, type SealedFields } from './event.ts'
 
 /** The hash before the first record. */
@@ -13,8 +14,10 @@ export function chainHash(key: Buffer, previous: string, record: SealedFields): 
     .digest('base64url')
 }
 
-/** Who acted: a caller with rights, or the server itself (`{ origin }` alone). */
-export type Actor = Caller | { origin: Origin; principal?: undefined }
+/** Who acted: a caller, somebody who just logged in (`user`), or the server or nobody known (`{ origin }` alone). */
+export type Actor =
+  | Caller
+  | { origin: Origin; principal?: undefined; user?: Pick<User, 'id' | 'username'> }
 
 export type Recorder = (tx: Repositories, actor: Actor, event: AuditEvent) => Promise<void>
 
@@ -25,12 +28,13 @@ export type Recorder = (tx: Repositories, actor: Actor, event: AuditEvent) => Pr
 export function auditRecorder(options: { key: () => Buffer; now: () => number }): Recorder {
   return async (tx, actor, event) => {
     const last = await tx.audit.last()
+    const user = actor.principal === undefined ? actor.user : actor.principal.user
     const fields: SealedFields = {
       ...event,
       sequence: (last?.sequence ?? 0) + 1,
       atMs: options.now(),
-      actorId: actor.principal?.user.id,
-      actorName: actor.principal?.user.username,
+      actorId: user?.id,
+      actorName: user?.username,
       actorTokenId: actor.principal?.token.id,
       ip: actor.origin.ip,
       requestId: actor.origin.requestId,

@@ -5,10 +5,11 @@ import { CoreError } from '../errors.ts'
 import { digestOf } from '../secret.ts'
 import type { Repositories } from '../store.ts'
 import { nameKey } from '../text.ts'
-import { type Issued, saveToken } from '../tokens/issue.ts'
-import { stateOf, type Token, UNLIMITED, type Via } from '../tokens/token.ts'
+import { saveToken } from '../tokens/issue.ts'
+import { stateOf, type Token, type Via } from '../tokens/token.ts'
 import { recordFailure, reserveAttempt } from './lockout.ts'
 import { checkNewPassword } from './password.ts'
+import { type Session, saveSession } from './session.ts'
 import type { Credentials } from './store.ts'
 import type { User } from './user.ts'
 
@@ -22,10 +23,6 @@ export interface LoginWish {
   via: Via
   /** Spelling of the session's secret. */
   format?: 'mintmark' | 'hex'
-}
-
-export interface Session extends Issued {
-  user: User
 }
 
 /**
@@ -149,23 +146,20 @@ async function openSession(
         expiresAtMs: undefined,
         atMs: nowMs,
       })
-      await deps.audit(tx, { origin: wish.origin }, passwordEvent('user.password_changed', user))
+      await deps.audit(
+        tx,
+        { origin: wish.origin, user },
+        passwordEvent('user.password_changed', user),
+      )
     }
-    await tx.users.recordLogin(user.id, nowMs)
-    const issued = await saveToken(deps, tx, {
-      actor: { origin: wish.origin },
-      ownerId: user.id,
-      creatorId: user.id,
-      creatorTokenId: undefined,
-      kind: 'session',
-      name: undefined,
-      limits: UNLIMITED,
-      expiresAtMs: nowMs + policy.sessionTtlSeconds * 1000,
-      idleSeconds: policy.sessionIdleSeconds,
+    return saveSession(deps, tx, {
+      user,
+      origin: wish.origin,
       via: wish.via,
       format: wish.format ?? 'mintmark',
+      ttlSeconds: policy.sessionTtlSeconds,
+      idleSeconds: policy.sessionIdleSeconds,
     })
-    return { ...issued, user: { ...user, lastLoginAtMs: nowMs } }
   })
 }
 

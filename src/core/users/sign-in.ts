@@ -2,11 +2,9 @@ import type { Origin } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
 import { nameKey } from '../text.ts'
-import { saveToken } from '../tokens/issue.ts'
 import { revokeOwned } from '../tokens/revoke.ts'
-import { UNLIMITED } from '../tokens/token.ts'
-import type { Session } from './login.ts'
 import { saveUser } from './manage.ts'
+import { type Session, saveSession } from './session.ts'
 import type { User } from './user.ts'
 
 /** How long a sign-in through an upstream provider lasts. */
@@ -41,20 +39,13 @@ export async function signInFromUpstream(
       via: ['s7'],
       reason: 'signed in again',
     })
-    await tx.users.recordLogin(user.id, nowMs)
-    const issued = await saveToken(deps, tx, {
-      actor: { origin },
-      ownerId: user.id,
-      creatorId: user.id,
-      creatorTokenId: undefined,
-      kind: 'session',
-      name: undefined,
-      limits: UNLIMITED,
-      expiresAtMs: nowMs + SIGN_IN_TTL_SECONDS * 1000,
+    return saveSession(deps, tx, {
+      user,
+      origin,
       via: 's7',
       format: 'uuid',
+      ttlSeconds: SIGN_IN_TTL_SECONDS,
     })
-    return { ...issued, user }
 
     async function adopt(): Promise<User> {
       const named = await tx.users.byUsernameKey(nameKey(identity.username))

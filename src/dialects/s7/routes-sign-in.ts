@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { CoreError } from '../../core/errors.ts'
-import type { Session } from '../../core/users/login.ts'
+import type { Session } from '../../core/users/session.ts'
 import { originOf } from '../../http/auth.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import type { Scope } from '../../http/scope.ts'

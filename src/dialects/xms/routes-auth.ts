@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { CoreError } from '../../core/errors.ts'
-import { mustBeSession, type Session } from '../../core/users/login.ts'
+import { mustBeSession } from '../../core/users/login.ts'
+import type { Session } from '../../core/users/session.ts'
 import { callerOf, originOf, verdictOn } from '../../http/auth.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import type { Scope } from '../../http/scope.ts'
