@@ -66,6 +66,12 @@ async function untilAnswers(child: ChildProcess, url: string): Promise<void> {
   throw new Error(`The server at ${url} did not start.`)
 }
 
+/** Whatever goes wrong here, no server is left behind. */
+function endsWithUs(child: ChildProcess): ChildProcess {
+  process.once('exit', () => child.kill('SIGKILL'))
+  return child
+}
+
 function subjectOf(name: string, { child, port }: { child: ChildProcess; port: number }): Subject {
   return {
     name,
@@ -86,7 +92,7 @@ export async function startBare(answer: string): Promise<Subject> {
   const child = spawn(process.execPath, [path('bare.ts'), String(port), answer], {
     stdio: ['ignore', 'ignore', 'inherit'],
   })
-  await untilAnswers(child, `http://127.0.0.1:${port}/`)
+  await untilAnswers(endsWithUs(child), `http://127.0.0.1:${port}/`)
   return subjectOf('bare', { child, port })
 }
 
@@ -113,7 +119,7 @@ export async function startMintmark({ tokens, profileDir }: MintmarkOptions): Pr
     },
   })
   const url = `http://127.0.0.1:${port}`
-  await untilAnswers(child, `${url}/health/ready`)
+  await untilAnswers(endsWithUs(child), `${url}/health/ready`)
   const subject = subjectOf('mintmark', { child, port })
   const secrets = await makeTokens(url, { token, count: tokens })
   const verified = await call(`${url}/api/v1/tokens/verify`, { token, body: { token: secrets[0] } })

@@ -1,18 +1,15 @@
-import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { pino } from 'pino'
 import { type App, buildApp } from './app.ts'
 import { type Config, ConfigError, readConfig } from './config.ts'
 import type { Bootstrapped } from './core/bootstrap.ts'
 import { CoreError } from './core/errors.ts'
-import { Secret } from './core/secret.ts'
 import { sendAway } from './http/drain.ts'
+import { markInstalled, masterKeyOf, prepareDirectories } from './installation.ts'
 
 const USAGE_FLUSH_MS = 5000
 const PURGE_MS = 3_600_000
 const CHECKPOINT_MS = 600_000
-const MIN_KEY_LENGTH = 32
 
 /** Reads the environment; on problems prints all of them and ends with status 2. */
 export function configFromEnvironment(): Config {
@@ -26,51 +23,21 @@ export function configFromEnvironment(): Config {
   }
 }
 
-/** The master key: from the configuration, or the key file, which the first start makes. */
-export function masterKeyOf(config: Config): { key: Secret; madeFile: string | undefined } {
-  if (config.masterKey !== undefined) return { key: config.masterKey, madeFile: undefined }
-  const file = join(config.dataDir, 'master.key')
-  if (existsSync(file)) {
-    if ((statSync(file).mode & 0o077) !== 0) {
-      throw new CoreError('not_configured', `${file} can be read by others. Run: chmod 600 ${file}`)
-    }
-    return { key: keyIn(file), madeFile: undefined }
-  }
-  if (existsSync(config.databaseFile)) {
-    throw new CoreError(
-      'not_configured',
-      `The database ${config.databaseFile} exists, but not its key file ${file}. Restore the file, or set MINTMARK_MASTER_KEY.`,
-    )
-  }
-  const key = randomBytes(32).toString('base64url')
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
-  writeFileSync(file, `${key}\n`, { mode: 0o600, flag: 'wx', flush: true })
-  return { key: new Secret(key), madeFile: file }
-}
-
-/** A start that was killed while it wrote the file leaves less than a key, which must never be used. */
-function keyIn(file: string): Secret {
-  const text = readFileSync(file, 'utf8').trim()
-  if (text.length >= MIN_KEY_LENGTH) return new Secret(text)
-  throw new CoreError(
-    'not_configured',
-    `${file} holds no key of at least ${MIN_KEY_LENGTH} characters. Restore it from a backup; if Mintmark was never used here, delete it.`,
-  )
-}
-
 /** Runs the server until it is told to stop. */
 export async function serve(): Promise<void> {
   process.umask(0o077)
   const config = configFromEnvironment()
   // One stream for people and machines: JSON lines, so that nothing in a name can forge a line.
   const log = pino({ level: config.logLevel, base: null })
+  prepareDirectories(config)
   const { key, madeFile } = masterKeyOf(config)
-  if (existsSync(config.dataDir)) chmodSync(config.dataDir, 0o700)
+  if (madeFile !== undefined) announceKeyFile(madeFile)
   const app = await buildApp(config, { masterKey: key, log })
   const first = await app.core.bootstrap(config.bootstrap)
+  // Before anything else can fail: the password is told only now.
+  if (first !== undefined) announceAdmin(first, config.publicUrl)
+  markInstalled(config)
   const address = await app.server.listen({ host: config.host, port: config.port })
-  if (madeFile !== undefined) announceKeyFile(madeFile)
-  if (first !== undefined) announceAdmin(first, address)
   process.stdout.write(`Mintmark listens on ${address} (API reference: ${address}/docs)\n`)
   const timers = keepHouse(app, log)
   drainOnSignals(app, { config, timers })
@@ -82,7 +49,7 @@ function announceKeyFile(file: string): void {
   )
 }
 
-function announceAdmin({ admin, oneTimePassword }: Bootstrapped, address: string): void {
+function announceAdmin({ admin, oneTimePassword }: Bootstrapped, url: string): void {
   if (oneTimePassword === undefined) {
     process.stdout.write(`The first admin "${admin.username}" was made with the given password.\n`)
     return
@@ -94,7 +61,7 @@ function announceAdmin({ admin, oneTimePassword }: Bootstrapped, address: string
       `  One-time password:  ${oneTimePassword.reveal()}`,
       '',
       '  It is shown only now and works once, within a day. Choose your own with the first login:',
-      `  curl ${address}/api/v1/login -H 'content-type: application/json' \\`,
+      `  curl ${url}/api/v1/login -H 'content-type: application/json' \\`,
       `    -d '{"username":"${admin.username}","password":"<one-time password>","newPassword":"<15 characters or more>"}'`,
       '',
       '',

@@ -23,7 +23,7 @@ export async function withCore<T>(
   // Loaded here, because the whole server is behind it and other commands start without.
   const [{ openCore }, { masterKeyOf }] = await Promise.all([
     import('../app.ts'),
-    import('../main.ts'),
+    import('../installation.ts'),
   ])
   const { core, store } = await openCore(config, { masterKey: masterKeyOf(config).key })
   try {

@@ -109,7 +109,7 @@ export interface SqliteFiles {
  * Throws `not_configured` with what to do when the file is damaged, locked or set up unsafely.
  */
 export function openSqlite(path: string): SqliteFiles {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  if (!existsSync(dirname(path))) mkdirSync(dirname(path), { mode: 0o700 })
   // The lock lies beside the file itself, so that a link to it is no way to open it twice.
   const file = existsSync(path) ? realpathSync(path) : path
   if (existsSync(file) && statSync(file).size === 0) throw damaged(file, undefined)

@@ -176,6 +176,29 @@ test('a database whose keys the master key does not open is refused', async () =
   await expectRefusal(dataDir, /The master key does not fit this database/)
 })
 
+test('a database that is gone is missed, not replaced by an empty one', async () => {
+  const { dataDir, file } = usedDirectory()
+  rmSync(file)
+  await expectRefusal(dataDir, /The database .+ is gone\. Restore it from a backup/)
+  expect(existsSync(file)).toBe(false)
+})
+
+test('a directory that cannot be made is said so at once', async () => {
+  await expectRefusal('/proc/no/such/place', /The directory \/proc\/no cannot be made/)
+})
+
+test('a first start whose port is taken has told the password before it fails', async () => {
+  const { server } = await start({ dataDir: temporaryDirectory() })
+  const port = new URL(server.url).port
+  const { status, output } = await runToEnd({
+    dataDir: temporaryDirectory(),
+    env: { MINTMARK_PORT: port },
+  })
+  expect(status).toBe(1)
+  expect(output).toMatch(/One-time password: {2}\S+/)
+  expect(output).toMatch(/Set MINTMARK_PORT/)
+})
+
 test('a key file that others can read is refused', async () => {
   const { dataDir } = usedDirectory()
   chmodSync(join(dataDir, 'master.key'), 0o644)

@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import type { Config } from './config.ts'
+import { CoreError } from './core/errors.ts'
+import { Secret } from './core/secret.ts'
+
+const MIN_KEY_LENGTH = 32
+
+/** Says that the database was there once, so that a lost one is not taken for a first start. */
+const markerOf = ({ dataDir }: Config) => join(dataDir, 'installed')
+
+/**
+ * Makes the directories, for us alone. Throws `not_configured` when they cannot be made, and when the
+ * database of an installation is gone: Mintmark never starts empty over a loss.
+ */
+export function prepareDirectories(config: Config): void {
+  makeDirectory(resolve(config.dataDir))
+  makeDirectory(resolve(dirname(config.databaseFile)))
+  chmodSync(config.dataDir, 0o700)
+  if (!existsSync(markerOf(config)) || existsSync(config.databaseFile)) return
+  throw new CoreError(
+    'not_configured',
+    `The database ${config.databaseFile} is gone. Restore it from a backup; to start anew without it, delete ${markerOf(config)}.`,
+  )
+}
+
+/** Remembers that the first start was completed. */
+export function markInstalled(config: Config): void {
+  if (existsSync(markerOf(config))) return
+  const text =
+    'Mintmark has been set up here. Without this file a lost database would go unnoticed.\n'
+  writeFileSync(markerOf(config), text, { mode: 0o600 })
+}
+
+/** The master key: from the configuration, or the key file, which the first start makes. */
+export function masterKeyOf(config: Config): { key: Secret; madeFile: string | undefined } {
+  if (config.masterKey !== undefined) return { key: config.masterKey, madeFile: undefined }
+  const file = join(config.dataDir, 'master.key')
+  if (existsSync(file)) {
+    if ((statSync(file).mode & 0o077) !== 0) {
+      throw new CoreError('not_configured', `${file} can be read by others. Run: chmod 600 ${file}`)
+    }
+    return { key: keyIn(file), madeFile: undefined }
+  }
+  if (existsSync(config.databaseFile)) {
+    throw new CoreError(
+      'not_configured',
+      `The database ${config.databaseFile} exists, but not its key file ${file}. Restore the file, or set MINTMARK_MASTER_KEY.`,
+    )
+  }
+  const key = randomBytes(32).toString('base64url')
+  writeFileSync(file, `${key}\n`, { mode: 0o600, flag: 'wx', flush: true })
+  return { key: new Secret(key), madeFile: file }
+}
+
+/**
+ * Makes a directory with its parents, for us alone. Not by `recursive: true`, which never returns where
+ * nothing can be made, such as below /proc.
+ */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return
+  if (dirname(path) !== path) makeDirectory(dirname(path))
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    throw new CoreError(
+      'not_configured',
+      `The directory ${path} cannot be made: ${(error as Error).message}. Make it, or set MINTMARK_DATA_DIR.`,
+      { cause: error },
+    )
+  }
+}
+
+/** A start that was killed while it wrote the file leaves less than a key, which must never be used. */
+function keyIn(file: string): Secret {
+  const text = readFileSync(file, 'utf8').trim()
+  if (text.length >= MIN_KEY_LENGTH) return new Secret(text)
+  throw new CoreError(
+    'not_configured',
+    `${file} holds no key of at least ${MIN_KEY_LENGTH} characters. Restore it from a backup; if Mintmark was never used here, delete it.`,
+  )
+}
