@@ -18,7 +18,7 @@ import { guard } from './http/auth.ts'
 import { bearerCredential } from './http/credential.ts'
 import { registerDocs } from './http/docs.ts'
 import { type ErrorOptions, problemDocument, type ShapeOf } from './http/errors.ts'
-import { createHealth, type Health, registerHealth } from './http/health.ts'
+import { createHealth, followDraining, type Health, registerHealth } from './http/health.ts'
 import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
 import { createServer } from './http/server.ts'
 import { openStore } from './store/database.ts'
@@ -78,6 +78,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const jwts = accessJwts({ keyring: core.keyring, clock: core.clock })
   const shared = { core, jwts, config, metrics, health }
 
+  followDraining(server, health)
   measureRequests(server, metrics)
   registerHealth(server, health)
   await server.register(async (scope) => {

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { selfSigned } from '../test/support/certificate.ts'
 import { type Config, ConfigError, describeSettings, readConfig } from './config.ts'
 
 const SECRET = 'k3y-of-many-parts-and-then-some-more-9'
@@ -180,13 +181,25 @@ describe('secrets', () => {
   })
 })
 
+describe('a certificate', () => {
+  it.each([
+    ['that is none', () => ({ cert: 'pem', key: 'pem' })],
+    ['with the key of another', () => ({ cert: selfSigned().cert, key: selfSigned().key })],
+  ])('%s is said so before anything starts', (_, make) => {
+    const { cert, key } = make()
+    const problems = problemsOf({ MINTMARK_TLS_CERT: cert, MINTMARK_TLS_KEY: key })
+    expect(problems).toEqual([expect.stringContaining('a certificate and its own private key')])
+  })
+})
+
 describe('what is derived', () => {
   it('is the public URL, from scheme, host and port', () => {
     const url = (env: Record<string, string>) => read(env).publicUrl
     expect(url({ MINTMARK_HOST: '0.0.0.0' })).toBe('http://localhost:8080')
     expect(url({ MINTMARK_HOST: '::' })).toBe('http://localhost:8080')
     expect(url({ MINTMARK_HOST: '::1', MINTMARK_PORT: '1' })).toBe('http://[::1]:1')
-    expect(url({ MINTMARK_TLS_CERT: 'c', MINTMARK_TLS_KEY: 'k' })).toBe('https://127.0.0.1:8080')
+    const { cert, key } = selfSigned()
+    expect(url({ MINTMARK_TLS_CERT: cert, MINTMARK_TLS_KEY: key })).toBe('https://127.0.0.1:8080')
     expect(url({ MINTMARK_PUBLIC_URL: 'https://mint.example/' })).toBe('https://mint.example')
   })
 

@@ -1,6 +1,8 @@
 import { isIP } from 'node:net'
+import { createSecureContext } from 'node:tls'
 import { parseCidr } from './core/ip.ts'
 import { CHOSEN_SECRET, mayBeChosen, Secret } from './core/secret.ts'
+import { checkName } from './core/text.ts'
 import { checkNewPassword } from './core/users/password.ts'
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
@@ -101,6 +103,13 @@ const issuerUrl = (text: string) => {
   }
   return text
 }
+const username = (text: string) => {
+  try {
+    return checkName(text, { what: 'The username', maxLength: 150 })
+  } catch (error) {
+    throw new Error(`cannot be used: ${(error as Error).message}`)
+  }
+}
 const chosenSecret = (text: string) => {
   if (mayBeChosen(text)) return new Secret(text)
   throw new Error(`must be ${CHOSEN_SECRET}.`)
@@ -157,7 +166,7 @@ const SETTINGS = {
     name: 'MINTMARK_BOOTSTRAP_USERNAME',
     summary: 'Name of the admin made at the first start.',
     fallback: 'admin',
-    parse: asIs,
+    parse: username,
   },
   bootstrapPassword: {
     name: 'MINTMARK_BOOTSTRAP_PASSWORD',
@@ -364,7 +373,16 @@ function crossChecks(values: Parsed): string[] {
       'MINTMARK_UPSTREAM_ISSUER and MINTMARK_UPSTREAM_CLIENT_ID go together. Set both or neither.',
     )
   }
-  const { bootstrapPassword, bootstrapUsername } = values
+  const { tlsCert, tlsKey, bootstrapPassword, bootstrapUsername } = values
+  if (typeof tlsCert === 'string' && tlsKey instanceof Secret) {
+    try {
+      createSecureContext({ cert: tlsCert, key: tlsKey.reveal() })
+    } catch {
+      problems.push(
+        'MINTMARK_TLS_CERT and MINTMARK_TLS_KEY must be a certificate and its own private key, both in PEM.',
+      )
+    }
+  }
   if (bootstrapPassword instanceof Secret) {
     try {
       checkNewPassword(bootstrapPassword.reveal(), { username: String(bootstrapUsername) })

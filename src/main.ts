@@ -4,7 +4,7 @@ import { type App, buildApp } from './app.ts'
 import { type Config, ConfigError, readConfig } from './config.ts'
 import type { Bootstrapped } from './core/bootstrap.ts'
 import { CoreError } from './core/errors.ts'
-import { sendAway } from './http/drain.ts'
+import { cutOff, sendAway } from './http/drain.ts'
 import { markInstalled, masterKeyOf, prepareDirectories } from './installation.ts'
 
 const USAGE_FLUSH_MS = 5000
@@ -60,9 +60,9 @@ function announceAdmin({ admin, oneTimePassword }: Bootstrapped, url: string): v
       `  First admin:        ${admin.username}`,
       `  One-time password:  ${oneTimePassword.reveal()}`,
       '',
-      '  It is shown only now and works once, within a day. Choose your own with the first login:',
+      '  It is shown only now and works once, within a day. Choose your own, of 15 characters or more, with the first login:',
       `  curl ${url}/api/v1/login -H 'content-type: application/json' \\`,
-      `    -d '{"username":"${admin.username}","password":"<one-time password>","newPassword":"<15 characters or more>"}'`,
+      `    -d '{"username":"${admin.username}","password":"<one-time password>","newPassword":"<your own>"}'`,
       '',
       '',
     ].join('\n'),
@@ -98,7 +98,9 @@ function drainOnSignals(app: App, parts: { config: Config; timers: NodeJS.Timeou
     try {
       app.health.draining = true
       await sendAway(app.server.server, { maxMs: (parts.config.drainSeconds * 1000) / 2 })
-      await app.close()
+      const closed = app.close()
+      await cutOff(app.server.server, () => app.health.underWay > 0)
+      await closed
       process.exit(0)
     } catch (error) {
       process.stderr.write(`The shutdown failed: ${String(error)}\n`)

@@ -83,6 +83,7 @@ const table: { [A in Action]: [what: string, subject: Subject<A>, may: string][]
     ['own', token(OWN), 'AP'],
     ['somebody’s', token(OTHER), 'A'],
   ],
+  'token.revoke-self': [['the one in hand', undefined, EVERYBODY]],
   'verdict.reason': [
     ['of one’s own token', token(OWN), EVERYBODY],
     ['of somebody’s token', token(OTHER), 'AaV'],
@@ -155,7 +156,7 @@ describe('who may do what', () => {
   })
 
   it('a READ_ONLY token may change nothing, whoever owns it', () => {
-    const changes = rows.filter(({ action }) => !/\.(list|read|reason)$/.test(action))
+    const changes = rows.filter(({ action }) => !/\.(list|read|reason|revoke-self)$/.test(action))
     for (const { action, what, may } of changes) {
       expect(may, `${action}, ${what}`).not.toMatch(/[aug]/)
     }
@@ -225,5 +226,32 @@ describe('an admin’s token with limits or an end', () => {
     expect(can(who, 'user.manage', context)).toBe(true)
     expect(() => mustBeAllowed(who, 'password.reset', context)).toThrow('without limits')
     expect(() => mustBeAllowed(who, 'admin.appoint', context)).toThrow('without limits')
+  })
+})
+
+describe('an access token that stands for another for minutes', () => {
+  const who: Principal = {
+    ...aPrincipal(admin, UNLIMITED, { kind: 'session' }),
+    derivedUntilMs: 1,
+  }
+  const context = <T>(what: T) => ({ what, policy: DEFAULT_POLICY })
+
+  it('becomes nothing that lasts', () => {
+    const message = 'stands for another token'
+    const asks = [
+      () => mustBeAllowed(who, 'session.open', context(undefined)),
+      () => mustBeAllowed(who, 'password.reset', context(undefined)),
+      () => mustBeAllowed(who, 'password.change', context({ id: OWN })),
+      () => mustBeAllowed(who, 'token.create', context(token(OWN))),
+      () => mustBeAllowed(who, 'token.rotate', context(token(OTHER))),
+      () => mustBeAllowed(who, 'token.revoke-self', context(undefined)),
+    ]
+    for (const ask of asks) expect(ask).toThrow(message)
+  })
+
+  it('administrates, because the wire that it was made for knows no other way', () => {
+    expect(can(who, 'user.manage', context(undefined))).toBe(true)
+    expect(can(who, 'token.create', context(token(OTHER, 'service')))).toBe(true)
+    expect(can(who, 'token.revoke', context(token(OTHER)))).toBe(true)
   })
 })

@@ -14,6 +14,7 @@ interface Subjects {
   'token.update': Pick<Token, 'ownerId'>
   'token.rotate': Pick<Token, 'ownerId'>
   'token.revoke': Pick<Token, 'ownerId'>
+  'token.revoke-self': undefined
   'verdict.reason': Pick<Token, 'ownerId'> | undefined
   'user.list': undefined
   'user.read': { id: UserId }
@@ -46,11 +47,15 @@ const adminWrites = (who: Principal) => isAdmin(who) && mayWrite(who)
 const owns = (who: Principal, { ownerId }: { ownerId: UserId }) => who.user.id === ownerId
 const ownWrites = (who: Principal, what: { ownerId: UserId }, policy: Policy) =>
   mayWrite(who) && owns(who, what) && policy.usersMayCreateTokens
+const isLogin = (who: Principal) =>
+  who.token.kind === 'session' && who.token.parentId === undefined && isItself(who)
 const isUnlimited = ({ token }: Principal) => {
   const { roles, groups, scopes, allowedIps } = token.limits
   const open = roles === null && groups === null && scopes === null && allowedIps === null
   return open && (token.kind === 'session' ? token.parentId === undefined : !token.expiresAtMs)
 }
+/** Asks with the token itself, not with an access token that resource servers get to see, too. */
+const isItself = (who: Principal) => who.derivedUntilMs === undefined
 const leads = (who: Principal, id: GroupId) => who.rights.groups.get(id)?.mode === 'ADMIN'
 
 /** Every right there is, one line each; all dialects ask here and nowhere else. */
@@ -58,22 +63,26 @@ const rules: { [A in Action]: Rule<A> } = {
   'token.list': (who, { ownerId }) => isAdmin(who) || ownerId === who.user.id,
   'token.read': (who, token) => isAdmin(who) || owns(who, token),
   'token.create': (who, wish, policy) =>
-    adminWrites(who) || (wish.kind === 'api' && ownWrites(who, wish, policy)),
+    wish.kind === 'api'
+      ? isItself(who) && (adminWrites(who) || ownWrites(who, wish, policy))
+      : adminWrites(who),
   'token.update': (who, token, policy) => adminWrites(who) || ownWrites(who, token, policy),
-  'token.rotate': (who, token, policy) => adminWrites(who) || ownWrites(who, token, policy),
+  'token.rotate': (who, token, policy) =>
+    isItself(who) && (adminWrites(who) || ownWrites(who, token, policy)),
   'token.revoke': (who, token, policy) => adminWrites(who) || ownWrites(who, token, policy),
+  // Its holder may always throw a secret away, READ_ONLY or not; an access token is not that secret.
+  'token.revoke-self': isItself,
   'verdict.reason': (who, token) =>
     isAdmin(who) || who.rights.roles.has('verifier') || (token !== undefined && owns(who, token)),
   'user.list': isAdmin,
   'user.read': (who, user) => isAdmin(who) || who.user.id === user.id,
   'user.manage': adminWrites,
   // A password opens every door of its user, so only a login of that user may change it, no token.
-  'password.change': (who, user) =>
-    who.user.id === user.id && mayWrite(who) && who.token.kind === 'session',
+  'password.change': (who, user) => who.user.id === user.id && mayWrite(who) && isLogin(who),
   // Both open an unlimited login, so a token with limits would get rid of them that way.
-  'password.reset': (who) => adminWrites(who) && isUnlimited(who),
+  'password.reset': (who) => adminWrites(who) && isUnlimited(who) && isItself(who),
   'admin.appoint': (who) => adminWrites(who) && isUnlimited(who),
-  'session.open': mayWrite,
+  'session.open': (who) => mayWrite(who) && isItself(who),
   'group.list': isAdmin,
   'group.read': (who, group) => isAdmin(who) || who.rights.groups.has(group.id),
   'group.manage': adminWrites,
@@ -114,7 +123,19 @@ export function mustBeAllowed<A extends Action>(
   })
 }
 
+const NEEDS_ITSELF = new Set<Action>([
+  'token.create',
+  'token.rotate',
+  'token.revoke-self',
+  'password.change',
+  'password.reset',
+  'session.open',
+])
+
 function whyNot(who: Principal, action: Action): string {
+  if (!isItself(who) && NEEDS_ITSELF.has(action)) {
+    return 'An access token stands for another token for minutes only and may not do this. Use the token itself.'
+  }
   const changes = !/\.(list|read|reason)$/.test(action)
   if (changes && !mayWrite(who)) {
     return 'This token is READ_ONLY and cannot change anything. Use a FULL_ACCESS one.'
@@ -126,7 +147,7 @@ function whyNot(who: Principal, action: Action): string {
     return 'A token with limits or an end may not do this, because it opens an unlimited login. Log in, or use a token without limits.'
   }
   if (action.startsWith('token.') && !isAdmin(who)) {
-    return 'You may act on your own tokens only, and only where the policy lets users create tokens. Ask an administrator.'
+    return 'You may act on api tokens of your own, where the policy lets users create tokens. The rest needs an administrator.'
   }
   return 'This needs an administrator.'
 }

@@ -26,7 +26,7 @@ import * as reach from './tokens/reach.ts'
 import * as tokens from './tokens/read.ts'
 import { revokeSelf, revokeToken } from './tokens/revoke.ts'
 import { rotateToken } from './tokens/rotate.ts'
-import { issueServiceToken } from './tokens/service.ts'
+import { issueServiceToken, revokeServiceToken } from './tokens/service.ts'
 import type { TokenFilter } from './tokens/store.ts'
 import { usageCollector } from './tokens/usage.ts'
 import { createVerifier, type Verifier } from './tokens/verify.ts'
@@ -78,6 +78,8 @@ function writesOf(deps: Deps, tx: Repositories) {
     issueToken: (wish: Parameters<typeof issueToken>[2]) => issueToken(deps, tx, wish),
     issueServiceToken: (wish: Parameters<typeof issueServiceToken>[2]) =>
       issueServiceToken(deps, tx, wish),
+    revokeServiceToken: (wish: Parameters<typeof revokeServiceToken>[2]) =>
+      revokeServiceToken(deps, tx, wish),
     updateToken: (wish: Parameters<typeof tokens.updateToken>[2]) =>
       tokens.updateToken(deps, tx, wish),
     rotateToken: (wish: Parameters<typeof rotateToken>[2]) => rotateToken(deps, tx, wish),

@@ -35,6 +35,8 @@ export interface Principal {
   user: User
   token: Token
   rights: Rights
+  /** Presented as a short-lived access token that stands for `token` until then; undefined: itself. */
+  derivedUntilMs?: number
 }
 
 /** Effective rights = what the owner may do now ∩ what the token allows. */

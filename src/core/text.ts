@@ -47,6 +47,11 @@ export function checkProse(value: string, { what, maxLength }: NameRules): strin
   return value
 }
 
+/** Text to search for: what cannot be stored cannot be found, and would cut the search short. */
+export function checkSearch(text: string | undefined): void {
+  if (text !== undefined) checkProse(text, { what: 'The text to search for', maxLength: 200 })
+}
+
 /** The form in which two names are the same name: compatibility-folded and caseless. */
 export function nameKey(name: string): string {
   return name.normalize('NFKC').toLowerCase().normalize('NFKC')

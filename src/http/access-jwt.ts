@@ -12,6 +12,12 @@ export interface AccessClaims {
   expiresAtMs: number
 }
 
+/** What a valid access token stands for, and until when. */
+export interface AccessSource {
+  id: TokenId
+  expiresAtMs: number
+}
+
 /**
  * Short-lived RS256 access tokens derived from a stored token. Resource servers verify them with the
  * public key alone; here they are only as good as the token behind them, which the protected header
@@ -20,7 +26,7 @@ export interface AccessClaims {
 export interface AccessJwts {
   sign(wish: AccessClaims): Promise<string>
   /** The token behind a valid access token; undefined for anything else. */
-  sourceOf(jwt: string): Promise<TokenId | undefined>
+  sourceOf(jwt: string): Promise<AccessSource | undefined>
   /** PEM (SPKI) of the current key. */
   publicKeyPem(): string
 }
@@ -50,12 +56,12 @@ export function accessJwts({ keyring, clock }: { keyring: Keyring; clock: Clock 
         // The key id only picks one of our own keys; nothing in a token says where to look for one.
         const key = keyring.s7Keys().find(({ id }) => id === kid)
         if (key === undefined || typeof tid !== 'string' || !isId(tid)) return undefined
-        await jwtVerify(jwt, key.publicKey, {
+        const { payload } = await jwtVerify(jwt, key.publicKey, {
           algorithms: [ALGORITHM],
           requiredClaims: ['sub', 'exp', 'user_info'],
           currentDate: new Date(clock.now()),
         })
-        return tid as TokenId
+        return { id: tid as TokenId, expiresAtMs: (payload.exp ?? 0) * 1000 }
       } catch {
         return undefined
       }

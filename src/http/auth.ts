@@ -78,7 +78,10 @@ export async function verdictOn(
   { core, jwts, demand }: { core: Core; jwts: AccessJwts; demand: Demand },
 ): Promise<Verdict> {
   if (!looksLikeJwt(presented)) return core.verifier.verify(presented, demand)
-  const sourceId = await jwts.sourceOf(presented)
-  if (sourceId === undefined) return { active: false, reason: 'malformed', principal: undefined }
-  return core.verifier.verifyById(sourceId, demand)
+  const source = await jwts.sourceOf(presented)
+  if (source === undefined) return { active: false, reason: 'malformed', principal: undefined }
+  const verdict = await core.verifier.verifyById(source.id, demand)
+  if (!verdict.active) return verdict
+  const principal = { ...verdict.principal, derivedUntilMs: source.expiresAtMs }
+  return { active: true, principal }
 }

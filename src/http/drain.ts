@@ -30,3 +30,9 @@ export async function sendAway(server: Server, { maxMs }: { maxMs: number }): Pr
     if (quietLooks >= enough) return
   }
 }
+
+/** Cuts off what is still connected as soon as nothing is under way; a connection may never ask. */
+export async function cutOff(server: Server, isBusy: () => boolean): Promise<void> {
+  while (isBusy()) await sleep(LOOK_MS)
+  server.closeAllConnections()
+}

@@ -38,7 +38,7 @@ const STATUS: Record<ErrorCode, number> = {
 }
 
 /** Body of an error in an API's own shape. */
-export type ErrorShape = (failure: Failure, request: FastifyRequest) => object | undefined
+export type ErrorShape = (failure: Failure, request: { id: string }) => object | undefined
 
 export interface ErrorOptions {
   shape: ErrorShape
@@ -84,7 +84,9 @@ export function sendFailure(
 export function failureOf(error: FastifyError | CoreError, request: FastifyRequest): Failure {
   if (error instanceof CoreError) {
     const { code, message, retryAfterSeconds, detail, cause } = error
-    if (STATUS[code] >= 500) request.log.error({ code, detail, err: cause }, message)
+    // What an operator left out is no failure, and anybody could fill the log with it.
+    if (code === 'not_configured') request.log.warn({ code, detail }, message)
+    else if (STATUS[code] >= 500) request.log.error({ code, detail, err: cause }, message)
     // Without the message, which may repeat what was sent: people paste secrets into wrong fields.
     else request.log.debug({ code, detail }, 'The request was refused')
     return { status: STATUS[code], code, message, retryAfterSeconds }
@@ -132,8 +134,10 @@ function sentence(error: FastifyError): string {
   }
   const where = `${error.validationContext ?? 'request'}${problem.instancePath}`
   const extra = problem.params.additionalProperty
-  const which = typeof extra === 'string' ? ` ("${extra.slice(0, 60)}")` : ''
-  return `${where} ${problem.message ?? 'is not valid'}${which}.`
+  if (typeof extra === 'string') return `${where} has an unknown member "${extra.slice(0, 60)}".`
+  const allowed = problem.params.allowedValues
+  if (Array.isArray(allowed)) return `${where} must be one of ${allowed.join(', ')}.`
+  return `${where} ${problem.message ?? 'is not valid'}.`
 }
 
 /** RFC 9457 problem document, the shape of our own API. */
@@ -142,10 +146,7 @@ export const problemDocument: ErrorOptions = {
   shape: (failure, request) => problem(failure, request.id),
 }
 
-export function problem(
-  { status, code, message }: Omit<Failure, 'retryAfterSeconds'>,
-  requestId: string,
-) {
+function problem({ status, code, message }: Omit<Failure, 'retryAfterSeconds'>, requestId: string) {
   const title = TITLES[status] ?? 'Error'
   return { type: 'about:blank', title, status, detail: message, code, requestId }
 }

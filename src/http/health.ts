@@ -5,12 +5,15 @@ import type { Core } from '../core/core.ts'
 export interface Health {
   /** Set as soon as a shutdown begins, so that load balancers look elsewhere first. */
   draining: boolean
+  /** Requests that are not answered yet. */
+  underWay: number
   isReady(): Promise<boolean>
 }
 
 export function createHealth(core: Core): Health {
   const health: Health = {
     draining: false,
+    underWay: 0,
     async isReady() {
       if (health.draining) return false
       try {
@@ -31,5 +34,21 @@ export function registerHealth(app: FastifyInstance, health: Health): void {
   app.get('/health/ready', open, async (_, reply) => {
     const ready = await health.isReady()
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready' })
+  })
+}
+
+/** Counts requests under way, and sends clients away with each answer once a shutdown has begun. */
+export function followDraining(app: FastifyInstance, health: Health): void {
+  app.addHook('onRequest', (_request, _reply, done) => {
+    health.underWay++
+    done()
+  })
+  app.addHook('onSend', (_, reply, payload, done) => {
+    if (health.draining) reply.header('connection', 'close')
+    done(null, payload)
+  })
+  app.addHook('onResponse', (_request, _reply, done) => {
+    health.underWay--
+    done()
   })
 }

@@ -32,7 +32,7 @@ export async function createServer(
     requestTimeout: REQUEST_TIMEOUT_MS,
     // Only peers that the operator named may speak for others.
     trustProxy: config.trustedProxies.length > 0 ? config.trustedProxies : false,
-    clientErrorHandler: refuseUnparsed(log),
+    clientErrorHandler: refuseUnparsed(log, shapeOf),
     onProtoPoisoning: 'error',
     onConstructorPoisoning: 'error',
     return503OnClosing: false,

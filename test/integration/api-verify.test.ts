@@ -107,10 +107,20 @@ describe('a demand', () => {
     for (const ip of ['10.1.255.255', '::ffff:10.1.0.1', '2001:db8::7', '2001:DB8:0::7']) {
       expect(await outcome({ token: limited, ip }), ip).toBe('active')
     }
-    for (const ip of ['10.2.0.1', '::ffff:10.2.0.1', '2001:db9::7', 'nonsense', '', '10.1.0.1 ']) {
+    for (const ip of ['10.2.0.1', '::ffff:10.2.0.1', '2001:db9::7']) {
       expect(await outcome({ token: limited, ip }), ip).toBe('ip_not_allowed')
     }
     expect(await outcome({ token: limited })).toBe('ip_not_allowed')
+    for (const ip of ['nonsense', '', '10.1.0.1 ', '10.1.0.0/16']) {
+      const answer = await call('POST', '/api/v1/tokens/verify', { body: { token: limited, ip } })
+      expectProblem(answer, 400, 'invalid_input')
+    }
+  })
+
+  test('of a mode without a group is refused, rather than answered yes', async () => {
+    const body = { token: unlimited, mode: 'ADMIN' }
+    const answer = await call('POST', '/api/v1/tokens/verify', { body })
+    expectProblem(answer, 400, 'invalid_input')
   })
 
   test('is bound to the address when the token is presented to us', async () => {

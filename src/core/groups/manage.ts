@@ -7,7 +7,7 @@ import type { GroupId, UserId } from '../id.ts'
 import { isId } from '../id.ts'
 import { type Page, pageOf } from '../page.ts'
 import type { Repositories } from '../store.ts'
-import { checkName, checkProse, nameKey } from '../text.ts'
+import { checkName, checkProse, checkSearch, nameKey } from '../text.ts'
 import type { ListWish } from '../tokens/read.ts'
 import type { Group, Mode, NamedMembership } from './group.ts'
 import type { GroupFilter } from './store.ts'
@@ -211,6 +211,7 @@ export async function listGroups(
   caller: Caller,
   { filter, from, size }: ListWish<GroupFilter>,
 ): Promise<Page<Group>> {
+  checkSearch(filter.text)
   const { principal } = caller
   if (!can(principal, 'group.list', { what: undefined, policy: deps.policy() })) {
     return { items: await ownGroups(deps, caller, filter), next: undefined, previous: undefined }

@@ -28,6 +28,8 @@ import { checkJsonObject, checkName, checkProse, nameKey } from '../text.ts'
 import type { Limits, Token, TokenKind, Via } from './token.ts'
 
 export interface TokenWish {
+  /** Absent: a new one is made. */
+  id?: TokenId
   /** Absent: the caller. */
   ownerId?: UserId
   kind: 'api' | 'service'
@@ -83,6 +85,7 @@ export async function issueToken(
     description: wish.description ?? '',
     limits,
     expiresAtMs,
+    ...(wish.id === undefined ? {} : { id: wish.id }),
     metadata: wish.metadata ?? {},
     via,
     format: wish.format ?? (wish.kind === 'service' ? 'uuid' : 'mintmark'),

@@ -5,7 +5,7 @@ import { CoreError, notFound } from '../errors.ts'
 import type { TokenId, UserId } from '../id.ts'
 import { type Page, type Position, pageOf } from '../page.ts'
 import type { Repositories } from '../store.ts'
-import { checkJsonObject, checkName, checkProse, nameKey } from '../text.ts'
+import { checkJsonObject, checkName, checkProse, checkSearch, nameKey } from '../text.ts'
 import type { TokenFilter } from './store.ts'
 import { stateOf, type Token } from './token.ts'
 
@@ -47,6 +47,7 @@ export async function listTokens(
   caller: Caller,
   { filter, from, size }: ListWish<TokenFilter>,
 ): Promise<Page<Token>> {
+  checkSearch(filter.text)
   const seen = listableFilter(deps, caller, filter)
   const rows = await deps.store.tokens.list(seen, from, size + 1, deps.clock.now())
   const page = pageOf(rows, { size, from, positionOf: (token) => [token.createdAtMs, token.id] })

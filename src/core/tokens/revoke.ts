@@ -34,13 +34,15 @@ export async function revokeToken(
 
 /**
  * Kills the token that is being presented. Its holder may always do that, READ_ONLY or not: throwing
- * a key away is no change to what it opens.
+ * a key away is no change to what it opens. Throws `forbidden` for an access token derived from it.
  */
 export async function revokeSelf(
   deps: Deps,
   tx: Repositories,
   { caller, reason }: { caller: Caller; reason: string },
 ): Promise<Revoked> {
+  const policy = deps.policy()
+  mustBeAllowed(caller.principal, 'token.revoke-self', { what: undefined, policy })
   return revokeTree(deps, tx, { actor: caller, token: caller.principal.token, reason })
 }
 

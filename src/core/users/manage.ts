@@ -9,7 +9,7 @@ import { isId } from '../id.ts'
 import { type Page, pageOf } from '../page.ts'
 import { ADMIN_ROLE } from '../roles/role.ts'
 import type { Repositories } from '../store.ts'
-import { checkJsonObject, checkName, checkProse, nameKey } from '../text.ts'
+import { checkJsonObject, checkName, checkProse, checkSearch, nameKey } from '../text.ts'
 import type { ListWish } from '../tokens/read.ts'
 import { revokeOwned } from '../tokens/revoke.ts'
 import type { UserFilter } from './store.ts'
@@ -276,6 +276,7 @@ export async function listUsers(
   { filter, from, size }: ListWish<UserFilter>,
 ): Promise<Page<User>> {
   mustBeAllowed(caller.principal, 'user.list', { what: undefined, policy: deps.policy() })
+  checkSearch(filter.text)
   const rows = await deps.store.users.list(filter, from, size + 1)
   return pageOf(rows, { size, from, positionOf: (user) => [user.createdAtMs, user.id] })
 }

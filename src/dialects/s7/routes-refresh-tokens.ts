@@ -75,7 +75,7 @@ export function refreshTokenRoutes(app: Scope, { core, mint }: RefreshTokenParts
       const caller = callerOf(request)
       const { token } = await refreshToken(caller, request.params.tokenId)
       await core.write((w) =>
-        w.revokeToken({ caller, id: token.id, reason: 'revoked through the S7 API' }),
+        w.revokeServiceToken({ caller, id: token.id, reason: 'revoked through the S7 API' }),
       )
       return reply.code(200).send(undefined)
     },

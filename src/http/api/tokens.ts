@@ -33,7 +33,10 @@ const Name = Type.String({ maxLength: 255 })
 const Description = Type.String({ maxLength: 2000 })
 const headers = Type.Object({
   'idempotency-key': Type.Optional(
-    Type.String({ description: 'Repeating it within a day gives the first answer again' }),
+    Type.String({
+      description:
+        'Repeating it within a day gives the first answer again; 8 to 255 visible ASCII characters',
+    }),
   ),
 })
 const Expiry = Nullable(Instant)

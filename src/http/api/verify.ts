@@ -1,6 +1,8 @@
+import { isIP } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import { type Static, Type } from 'typebox'
 import { can } from '../../core/access.ts'
+import { CoreError } from '../../core/errors.ts'
 import type { Principal } from '../../core/rights.ts'
 import type { Demand } from '../../core/tokens/verify.ts'
 import { callerOf, verdictOn } from '../auth.ts'
@@ -63,8 +65,18 @@ function activeAnswer(principal: Principal) {
     name: token.name ?? null,
     owner: { id: user.id, username: user.username },
     ...rightsOut(principal),
-    expiresAt: instantOrNull(token.expiresAtMs),
+    expiresAt: instantOrNull(principal.derivedUntilMs ?? token.expiresAtMs),
     metadata: token.metadata,
+  }
+}
+
+/** A demand that says less than was meant must not be answered yes. Throws `invalid_input`. */
+function checkDemand({ group, mode, ip }: Omit<Static<typeof Question>, 'token'>): void {
+  if (mode !== undefined && group === undefined) {
+    throw new CoreError('invalid_input', 'mode says how deep into a group; name the group, too.')
+  }
+  if (ip !== undefined && isIP(ip) === 0) {
+    throw new CoreError('invalid_input', `"${ip}" is not an IP address.`)
   }
 }
 
@@ -93,6 +105,7 @@ export function verifyRoutes(app: Scope, { core, jwts, metrics }: ApiParts): voi
     },
     async (request, reply) => {
       const { token, ...demand } = request.body
+      checkDemand(demand)
       const verdict = await verdictOn(token, { core, jwts, demand: demand as Demand })
       metrics.verdicts.inc({ outcome: verdict.active ? 'active' : verdict.reason })
       if (verdict.active) {
