@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { Agent, type IncomingMessage, request } from 'node:http'
+import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { type ServerProcess, startProcess } from '../support/process.ts'
@@ -124,4 +126,44 @@ test('a second signal does not wait for requests under way', async () => {
   server.signal('SIGTERM')
   await sleep(1000)
   expect((await server.end('SIGTERM')).status).toBe(1)
+})
+
+test('a connection that never asks does not hold the end up', async () => {
+  const server = await start(temporaryDirectory())
+  const { port } = new URL(server.url)
+  const silent = connect(Number(port), '127.0.0.1')
+  await once(silent, 'connect')
+  const startedMs = performance.now()
+  expect(await server.end('SIGTERM')).toMatchObject({ status: 0 })
+  expect(performance.now() - startedMs).toBeLessThan(5000)
+  silent.destroy()
+})
+
+test('a request under way is answered, sent away, and does not hold the end up', async () => {
+  const server = await start(temporaryDirectory())
+  const { port } = new URL(server.url)
+  const socket = connect(Number(port), '127.0.0.1').setEncoding('utf8')
+  let answer = ''
+  socket.on('data', (chunk: string) => {
+    answer += chunk
+  })
+  const body = JSON.stringify({ token: 'nothing' })
+  const head = [
+    'POST /api/v1/tokens/verify HTTP/1.1',
+    'host: localhost',
+    `authorization: Bearer ${adminToken}`,
+    'content-type: application/json',
+    `content-length: ${body.length}`,
+  ]
+  socket.write(`${head.join('\r\n')}\r\n\r\n${body.slice(0, 5)}`)
+  // The server has the request once its answer to another connection, asked later, is there.
+  await rest(server.url, adminToken).call('GET', '/tokens/self')
+  const startedMs = performance.now()
+  const ended = server.end('SIGTERM')
+  await sleep(100)
+  socket.write(body.slice(5))
+  expect(await ended).toMatchObject({ status: 0 })
+  expect(performance.now() - startedMs).toBeLessThan(5000)
+  expect(answer).toMatch(/^HTTP\/1\.1 200 [\s\S]*"active":false/)
+  expect(answer.toLowerCase()).toContain('connection: close')
 })
