@@ -37,10 +37,11 @@ export async function serve(): Promise<void> {
   // Before anything else can fail: the password is told only now.
   if (first !== undefined) announceAdmin(first, config.publicUrl)
   markInstalled(config)
+  const timers = keepHouse(app, log)
+  // Before it listens: whoever sees it listening may stop it at once.
+  drainOnSignals(app, { config, timers })
   const address = await app.server.listen({ host: config.host, port: config.port })
   process.stdout.write(`Mintmark listens on ${address} (API reference: ${address}/docs)\n`)
-  const timers = keepHouse(app, log)
-  drainOnSignals(app, { config, timers })
 }
 
 function announceKeyFile(file: string): void {

@@ -62,7 +62,7 @@ const DAMAGES: Damage[] = [
     expected: (id) => `lost: user ${id} .* active`,
   },
   {
-    sql: `delete from audit where action = 'token.created' and subject_id = ?`,
+    sql: `delete from audit where action in ('token.created', 'token.rotated') and subject_id = ?`,
     victim: token('active', 3),
     expected: (id) => `a token without its audit record: ${id}`,
   },
