@@ -1,12 +1,11 @@
 import type { Kysely, Selectable } from 'kysely'
-import { CoreError } from '../core/errors.ts'
 import type { Group, Mode, NamedMembership } from '../core/groups/group.ts'
 import type { GroupStore } from '../core/groups/store.ts'
 import type { GroupId, UserId } from '../core/id.ts'
 import { nextSerial } from './counter.ts'
 import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
 import type { GroupTable, Schema } from './schema.ts'
-import { isUniqueViolation } from './sqlite.ts'
+import { orNameTaken } from './unique.ts'
 
 function toGroup(row: Selectable<GroupTable>): Group {
   return {
@@ -20,14 +19,7 @@ function toGroup(row: Selectable<GroupTable>): Group {
   }
 }
 
-async function named<T>(statement: Promise<T>): Promise<T> {
-  try {
-    return await statement
-  } catch (error) {
-    if (!isUniqueViolation(error)) throw error
-    throw new CoreError('name_taken', 'A group with this name exists.', { cause: error })
-  }
-}
+const named = <T>(statement: Promise<T>) => orNameTaken(statement, 'A group with this name exists.')
 
 export function groupStore(db: Kysely<Schema>): GroupStore {
   const live = () => db.selectFrom('group').selectAll().where('deleted_at_ms', 'is', null)

@@ -1,9 +1,8 @@
 import type { Kysely, Selectable } from 'kysely'
-import { CoreError } from '../core/errors.ts'
 import type { Role } from '../core/roles/role.ts'
 import type { RoleStore } from '../core/roles/store.ts'
 import type { Schema } from './schema.ts'
-import { isUniqueViolation } from './sqlite.ts'
+import { orNameTaken } from './unique.ts'
 
 function toRole(row: Pick<Selectable<Schema['role']>, 'name' | 'description' | 'scopes'>): Role {
   return {
@@ -18,21 +17,15 @@ export function roleStore(db: Kysely<Schema>): RoleStore {
     db.selectFrom('role').select(['name', 'description', 'scopes']).orderBy('name')
   return {
     async insert(role, atMs) {
-      try {
-        await db
-          .insertInto('role')
-          .values({
-            name: role.name,
-            description: role.description,
-            scopes: JSON.stringify(role.scopes),
-            created_at_ms: atMs,
-            updated_at_ms: atMs,
-          })
-          .execute()
-      } catch (error) {
-        if (!isUniqueViolation(error)) throw error
-        throw new CoreError('name_taken', 'A role with this name exists.', { cause: error })
+      const row = {
+        name: role.name,
+        description: role.description,
+        scopes: JSON.stringify(role.scopes),
+        created_at_ms: atMs,
+        updated_at_ms: atMs,
       }
+      const statement = db.insertInto('role').values(row).execute()
+      await orNameTaken(statement, 'A role with this name exists.')
     },
     async byName(name) {
       const row = await roles().where('name', '=', name).executeTakeFirst()

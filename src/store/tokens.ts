@@ -1,5 +1,4 @@
 import { type Kysely, type Selectable, type SelectQueryBuilder, type SqlBool, sql } from 'kysely'
-import { CoreError } from '../core/errors.ts'
 import type { TokenId, UserId } from '../core/id.ts'
 import type { SecretFormat } from '../core/secret.ts'
 import type { Hit, NewToken, Revocation, TokenFilter, TokenStore } from '../core/tokens/store.ts'
@@ -14,7 +13,7 @@ import type {
 import { nextSerial } from './counter.ts'
 import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
 import type { Schema, TokenTable } from './schema.ts'
-import { isUniqueViolation } from './sqlite.ts'
+import { orNameTaken } from './unique.ts'
 
 function toToken(row: Selectable<TokenTable>): Token {
   return {
@@ -110,16 +109,8 @@ function labelsOf({ id, limits }: NewToken): Schema['token_label'][] {
   ]
 }
 
-async function named<T>(statement: Promise<T>): Promise<T> {
-  try {
-    return await statement
-  } catch (error) {
-    if (!isUniqueViolation(error)) throw error
-    throw new CoreError('name_taken', 'The owner has a token of this name. Choose another.', {
-      cause: error,
-    })
-  }
-}
+const named = <T>(statement: Promise<T>) =>
+  orNameTaken(statement, 'The owner has a token of this name. Choose another.')
 
 /** Mirrors `stateOf` in core. */
 function stateIs(state: TokenState, nowMs: number) {

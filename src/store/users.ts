@@ -1,12 +1,11 @@
 import type { Kysely, Selectable } from 'kysely'
-import { CoreError } from '../core/errors.ts'
 import type { UserId } from '../core/id.ts'
 import type { Credentials, UserStore } from '../core/users/store.ts'
 import type { GlobalRole, User, UserKind } from '../core/users/user.ts'
 import { nextSerial } from './counter.ts'
 import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
 import type { Schema, UserTable } from './schema.ts'
-import { isUniqueViolation } from './sqlite.ts'
+import { orNameTaken } from './unique.ts'
 
 function toUser(row: Selectable<UserTable>): User {
   return {
@@ -36,17 +35,8 @@ function toCredentials(row: Selectable<UserTable>): Credentials {
   }
 }
 
-/** Runs a statement that may hit the unique indexes on username and email. */
-async function named<T>(statement: Promise<T>): Promise<T> {
-  try {
-    return await statement
-  } catch (error) {
-    if (!isUniqueViolation(error)) throw error
-    throw new CoreError('name_taken', 'A user with this username or email exists.', {
-      cause: error,
-    })
-  }
-}
+const named = <T>(statement: Promise<T>) =>
+  orNameTaken(statement, 'A user with this username or email exists.')
 
 export function userStore(db: Kysely<Schema>): UserStore {
   const live = () => db.selectFrom('user').selectAll().where('deleted_at_ms', 'is', null)
