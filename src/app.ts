@@ -3,9 +3,12 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { Config } from './config.ts'
 import type { Clock } from './core/clock.ts'
 import { type Core, createCore } from './core/core.ts'
+import { masterKeyFits } from './core/keys/rewrap.ts'
 import type { Random } from './core/random.ts'
 import type { Secret } from './core/secret.ts'
 import type { Store } from './core/store.ts'
+import { registerAuthentik } from './dialects/authentik/authentik.ts'
+import { authentikErrors } from './dialects/authentik/errors.ts'
 import { opalErrors } from './dialects/opal/errors.ts'
 import { registerOpal } from './dialects/opal/opal.ts'
 import { s7Errors } from './dialects/s7/errors.ts'
@@ -21,6 +24,8 @@ import { type ErrorOptions, problemDocument, type ShapeOf } from './http/errors.
 import { createHealth, followDraining, type Health, registerHealth } from './http/health.ts'
 import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
 import { createServer } from './http/server.ts'
+import { oauthErrors } from './oauth/errors.ts'
+import { registerOauth } from './oauth/oauth.ts'
 import { openStore } from './store/database.ts'
 import { VERSION } from './version.ts'
 
@@ -44,6 +49,8 @@ export interface Parts {
 /** The beginnings of the dialects' paths, and the shapes of their errors. */
 const SHAPES: [string, ErrorOptions][] = [
   ['/api/auth/', s7Errors],
+  ['/api/v3/', authentikErrors],
+  ['/oauth2/', oauthErrors],
   ['/v1/tokens', opalErrors],
   ['/v1/', xmsErrors],
 ]
@@ -69,13 +76,27 @@ export async function openCore(
   }
 }
 
+/** Whether a master key opens the database, which no server may be using. */
+export async function opensDatabase(config: Config, masterKey: Secret): Promise<boolean> {
+  const store = await openStore(config.databaseFile, systemClock)
+  try {
+    return await masterKeyFits(store, { masterKey, random: randomBytes })
+  } finally {
+    await store.close()
+  }
+}
+
 /** The wiring: one screen that main and every test use. */
 export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const { core, store } = await openCore(config, parts)
   const server = await createServer(config, { log: parts.log, shapeOf })
   const health = createHealth(core)
   const metrics = createMetrics(core.verifier)
-  const jwts = accessJwts({ keyring: core.keyring, clock: core.clock })
+  const jwts = accessJwts({
+    keyring: core.keyring,
+    clock: core.clock,
+    issuer: config.publicUrl,
+  })
   const shared = { core, jwts, config, metrics, health }
 
   followDraining(server, health)
@@ -87,9 +108,11 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   })
   await registerDocs(server, { publicUrl: config.publicUrl, version: VERSION })
   await server.register(async (scope) => registerApi(scope, shared), { prefix: '/api/v1' })
+  await server.register(async (scope) => registerOauth(scope, shared))
   await registerS7(server, shared)
   await server.register(async (scope) => registerXms(scope, shared), { prefix: '/v1' })
   await server.register(async (scope) => registerOpal(scope, shared), { prefix: '/v1' })
+  await server.register(async (scope) => registerAuthentik(scope, shared), { prefix: '/api/v3' })
 
   const checkpoint = async () => {
     const made = await core.checkpoint()

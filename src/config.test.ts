@@ -38,6 +38,7 @@ describe('without any setting', () => {
       databaseFile: './data/mintmark.db',
       publicUrl: 'http://127.0.0.1:8080',
       masterKey: undefined,
+      newMasterKey: undefined,
       bootstrap: { username: 'admin', password: undefined, token: undefined },
       logLevel: 'info',
       tls: undefined,
@@ -46,6 +47,7 @@ describe('without any setting', () => {
       metricsPublic: true,
       xmsQueryToken: true,
       upstream: undefined,
+      refreshGraceSeconds: 10,
       maxCachedTokens: 100_000,
       drainSeconds: 10,
     } satisfies Config)
@@ -173,6 +175,7 @@ describe('secrets', () => {
     const secret = describeSettings().filter((setting) => setting.secret)
     expect(secret.map(({ name }) => name)).toEqual([
       'MINTMARK_MASTER_KEY',
+      'MINTMARK_NEW_MASTER_KEY',
       'MINTMARK_BOOTSTRAP_PASSWORD',
       'MINTMARK_BOOTSTRAP_TOKEN',
       'MINTMARK_TLS_KEY',

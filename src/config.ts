@@ -18,6 +18,8 @@ export interface Config {
   publicUrl: string
   /** Absent: the key file in the data directory, made at the first start. */
   masterKey: Secret | undefined
+  /** What `mintmark keys rewrap` changes to. */
+  newMasterKey: Secret | undefined
   bootstrap: { username: string; password: Secret | undefined; token: Secret | undefined }
   logLevel: LogLevel
   /** PEM texts. */
@@ -32,6 +34,8 @@ export interface Config {
   xmsQueryToken: boolean
   /** Absent: sign-in through an upstream provider is off. */
   upstream: UpstreamConfig | undefined
+  /** How long a repeated refresh by the same client gets the same successor; 0: never. */
+  refreshGraceSeconds: number
   /** Bound of the verdict cache. */
   maxCachedTokens: number
   /** How long a shutdown waits for requests under way. */
@@ -162,6 +166,13 @@ const SETTINGS = {
     secret: true,
     parse: secretOf(32),
   },
+  newMasterKey: {
+    name: 'MINTMARK_NEW_MASTER_KEY',
+    summary:
+      'The master key to change to, at least 32 characters; read by `mintmark keys rewrap` alone. Absent: a new key file takes the place of master.key.',
+    secret: true,
+    parse: secretOf(32),
+  },
   bootstrapUsername: {
     name: 'MINTMARK_BOOTSTRAP_USERNAME',
     summary: 'Name of the admin made at the first start.',
@@ -260,6 +271,13 @@ const SETTINGS = {
     summary: 'Redirect URIs of other applications that S7 POST /login may name, comma-separated.',
     fallback: '',
     parse: words,
+  },
+  refreshGraceSeconds: {
+    name: 'MINTMARK_REFRESH_GRACE',
+    summary:
+      'Seconds during which an OAuth client that repeats a refresh gets the same new token again. With 0, every repetition revokes the grant.',
+    fallback: '10',
+    parse: wholeNumber(0, 60),
   },
   maxCachedTokens: {
     name: 'MINTMARK_MAX_CACHED_TOKENS',
@@ -413,6 +431,7 @@ function assemble(values: Parsed): Config {
       get<string | undefined>('publicUrl') ??
       `${scheme}://${named.includes(':') ? `[${named}]` : named}:${port}`,
     masterKey: get<Secret | undefined>('masterKey'),
+    newMasterKey: get<Secret | undefined>('newMasterKey'),
     bootstrap: {
       username: get<string>('bootstrapUsername'),
       password: get<Secret | undefined>('bootstrapPassword'),
@@ -438,6 +457,7 @@ function assemble(values: Parsed): Config {
             returnUrls: get<string[]>('upstreamReturnUrls'),
             redirectUris: get<string[]>('upstreamRedirectUris'),
           },
+    refreshGraceSeconds: get<number>('refreshGraceSeconds'),
     maxCachedTokens: get<number>('maxCachedTokens'),
     drainSeconds: get<number>('drainSeconds'),
   }

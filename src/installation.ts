@@ -1,5 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { Config } from './config.ts'
 import { CoreError } from './core/errors.ts'
@@ -9,6 +21,9 @@ const MIN_KEY_LENGTH = 32
 
 /** Says that the database was there once, so that a lost one is not taken for a first start. */
 const markerOf = ({ dataDir }: Config) => join(dataDir, 'installed')
+const keyFileOf = ({ dataDir }: Config) => join(dataDir, 'master.key')
+/** Holds the next master key while the keys are being sealed with it. */
+const nextKeyFileOf = (config: Config) => `${keyFileOf(config)}.new`
 
 /**
  * Makes the directories, for us alone. Throws `not_configured` when they cannot be made, and when the
@@ -36,7 +51,7 @@ export function markInstalled(config: Config): void {
 /** The master key: from the configuration, or the key file, which the first start makes. */
 export function masterKeyOf(config: Config): { key: Secret; madeFile: string | undefined } {
   if (config.masterKey !== undefined) return { key: config.masterKey, madeFile: undefined }
-  const file = join(config.dataDir, 'master.key')
+  const file = keyFileOf(config)
   if (existsSync(file)) {
     if ((statSync(file).mode & 0o077) !== 0) {
       throw new CoreError('not_configured', `${file} can be read by others. Run: chmod 600 ${file}`)
@@ -49,9 +64,60 @@ export function masterKeyOf(config: Config): { key: Secret; madeFile: string | u
       `The database ${config.databaseFile} exists, but not its key file ${file}. Restore the file, or set MINTMARK_MASTER_KEY.`,
     )
   }
+  return { key: writeKey(file), madeFile: file }
+}
+
+/**
+ * The master key to change to: MINTMARK_NEW_MASTER_KEY, or a new one in a file beside the key file,
+ * which `adoptNextKey` puts in its place. Throws `not_configured` when neither can be.
+ */
+export function nextMasterKey(config: Config): { key: Secret; file: string | undefined } {
+  if (config.newMasterKey !== undefined) return { key: config.newMasterKey, file: undefined }
+  if (config.masterKey !== undefined) {
+    throw new CoreError(
+      'not_configured',
+      'The master key is given by MINTMARK_MASTER_KEY. Give the new one as MINTMARK_NEW_MASTER_KEY (or MINTMARK_NEW_MASTER_KEY_FILE).',
+    )
+  }
+  const key = writeKey(nextKeyFileOf(config))
+  // The name must be on disk before anything is sealed with what it holds.
+  syncDirectory(config.dataDir)
+  return { key, file: keyFileOf(config) }
+}
+
+/** Puts the next key file in the place of the present one, in one step. */
+export function adoptNextKey(config: Config): void {
+  renameSync(nextKeyFileOf(config), keyFileOf(config))
+  syncDirectory(config.dataDir)
+}
+
+/**
+ * Finishes a change of the key file that was cut short: of the two files the one stays that opens the
+ * database. Does nothing without a next key file.
+ */
+export async function settleKeyFile(
+  config: Config,
+  opensDatabase: (key: Secret) => Promise<boolean>,
+): Promise<void> {
+  const [file, next] = [keyFileOf(config), nextKeyFileOf(config)]
+  if (config.masterKey !== undefined || !existsSync(next) || !existsSync(file)) return
+  if (await opensDatabase(new Secret(readFileSync(next, 'utf8').trim()))) adoptNextKey(config)
+  else if (await opensDatabase(keyIn(file))) rmSync(next)
+}
+
+function writeKey(file: string): Secret {
   const key = randomBytes(32).toString('base64url')
   writeFileSync(file, `${key}\n`, { mode: 0o600, flag: 'wx', flush: true })
-  return { key: new Secret(key), madeFile: file }
+  return new Secret(key)
+}
+
+function syncDirectory(path: string): void {
+  const directory = openSync(path, 'r')
+  try {
+    fsyncSync(directory)
+  } finally {
+    closeSync(directory)
+  }
 }
 
 /**

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { pino } from 'pino'
-import { type App, buildApp } from './app.ts'
+import { type App, buildApp, opensDatabase } from './app.ts'
 import { type Config, ConfigError, readConfig } from './config.ts'
 import type { Bootstrapped } from './core/bootstrap.ts'
 import { CoreError } from './core/errors.ts'
 import { cutOff, sendAway } from './http/drain.ts'
-import { markInstalled, masterKeyOf, prepareDirectories } from './installation.ts'
+import { markInstalled, masterKeyOf, prepareDirectories, settleKeyFile } from './installation.ts'
 
 const USAGE_FLUSH_MS = 5000
 const PURGE_MS = 3_600_000
@@ -30,6 +30,7 @@ export async function serve(): Promise<void> {
   // One stream for people and machines: JSON lines, so that nothing in a name can forge a line.
   const log = pino({ level: config.logLevel, base: null })
   prepareDirectories(config)
+  await settleKeyFile(config, (key) => opensDatabase(config, key))
   const { key, madeFile } = masterKeyOf(config)
   if (madeFile !== undefined) announceKeyFile(madeFile)
   const app = await buildApp(config, { masterKey: key, log })

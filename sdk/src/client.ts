@@ -1,6 +1,9 @@
 import { audit } from './audit.ts'
+import { clients } from './clients.ts'
+import { grants } from './grants.ts'
 import { groups } from './groups.ts'
 import { type ClientOptions, sender } from './http.ts'
+import { keys } from './keys.ts'
 import { policy } from './policy.ts'
 import { roles } from './roles.ts'
 import { session } from './session.ts'
@@ -16,7 +19,10 @@ export function createClient(options: ClientOptions) {
     users: users(send),
     groups: groups(send),
     roles: roles(send),
+    clients: clients(send),
+    grants: grants(send),
     policy: policy(send),
+    keys: keys(send),
     audit: audit(send),
   }
 }

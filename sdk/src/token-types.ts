@@ -27,6 +27,10 @@ export interface Token {
   /** Null: from anywhere. */
   allowedIps: string[] | null
   metadata: Record<string, unknown>
+  /** The OAuth client that was given it. */
+  client: { id: string; clientId: string | null; name: string | null } | null
+  /** The one resource that it is for; null: Mintmark itself. */
+  audience: string | null
   /** Shared by a token and all its successors. */
   familyId: string
   /** The token that this one stands for, if any. */
@@ -85,6 +89,8 @@ export interface TokenQuery extends PageQuery {
   creatorId?: string
   kind?: TokenKind
   state?: TokenState
+  /** Id of an OAuth client. */
+  clientId?: string
   /** Name or id of a group in its limits. */
   group?: string
   text?: string
@@ -106,6 +112,10 @@ export interface Question {
   mode?: Mode
   /** Address of the client that presented the token. */
   ip?: string
+  /** The resource that you are; a token for a resource is good there alone. */
+  audience?: string
+  /** Thumbprint of the key whose DPoP proof you have checked (RFC 9449). */
+  boundKey?: string
 }
 
 /** What remains of the owner's rights after the token's limits. */
@@ -126,6 +136,8 @@ export interface ActiveVerdict extends Rights {
   owner: { id: string; username: string }
   expiresAt: string | null
   metadata: Record<string, unknown>
+  /** The one resource that it is for. */
+  audience: string | null
 }
 
 export interface InactiveVerdict {

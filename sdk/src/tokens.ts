@@ -1,4 +1,5 @@
 import { type CallOptions, path, type Send } from './http.ts'
+import { type OnceOptions, once } from './once.ts'
 import { everyItem } from './pages.ts'
 import type {
   IssuedToken,
@@ -11,20 +12,6 @@ import type {
   Verdict,
 } from './token-types.ts'
 import type { Page } from './types.ts'
-
-export interface OnceOptions extends CallOptions {
-  /**
-   * 8 to 255 characters, new for each new token. With it the call is retried when the answer gets
-   * lost, and however often it arrives, one token is made.
-   */
-  idempotencyKey?: string
-}
-
-/** Only a call with a key may be repeated: without one, each repetition makes a token. */
-function once({ idempotencyKey, ...options }: OnceOptions) {
-  if (idempotencyKey === undefined) return options
-  return { ...options, headers: { 'idempotency-key': idempotencyKey }, repeatable: true }
-}
 
 /** The inventory of all credentials. */
 export function tokens(send: Send) {

@@ -5,9 +5,24 @@ export type Mode = 'READ' | 'WRITE' | 'ADMIN'
 export type AccessLevel = 'READ_ONLY' | 'FULL_ACCESS'
 export type GlobalRole = 'ADMIN' | 'USER'
 export type UserKind = 'person' | 'service'
-export type TokenKind = 'api' | 'service' | 'session'
+export type TokenKind =
+  | 'api'
+  | 'service'
+  | 'session'
+  | 'oauth_code'
+  | 'oauth_access'
+  | 'oauth_refresh'
 export type TokenState = 'active' | 'expired' | 'revoked' | 'superseded'
-export type SubjectType = 'token' | 'user' | 'group' | 'role' | 'policy' | 'key' | 'server'
+export type SubjectType =
+  | 'token'
+  | 'user'
+  | 'group'
+  | 'role'
+  | 'client'
+  | 'grant'
+  | 'policy'
+  | 'key'
+  | 'server'
 
 /** One page of a list. The cursors lead to its neighbours; null: there are none. */
 export interface Page<T> {
@@ -38,6 +53,20 @@ export interface Policy {
   passwordExpirationWarning: boolean
   /** How long ended tokens stay visible. */
   retentionSeconds: number
+}
+
+/** Keys that are replaced while the server runs. */
+export type RotatableKeys = 'oauth' | 's7' | 'pepper'
+
+export interface Key {
+  /** Of signing keys the `kid`. */
+  id: string
+  purpose: RotatableKeys | 'root'
+  algorithm: string
+  /** A retired key does no new work, and verifies until what was made with it is over. */
+  state: 'current' | 'retired'
+  createdAt: string
+  retiredAt: string | null
 }
 
 export interface AuditEvent {

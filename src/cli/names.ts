@@ -25,6 +25,11 @@ export async function groupIdOf(client: Client, nameOrId: string): Promise<strin
   throw new CliError('not_found', `There is no group "${nameOrId}".`)
 }
 
+/** The id of an OAuth client given by client id or id. */
+export async function clientIdOf(client: Client, clientIdOrId: string): Promise<string> {
+  return ID.test(clientIdOrId) ? clientIdOrId : (await client.clients.get(clientIdOrId)).id
+}
+
 /** As the server compares names. */
 function keyOf(name: string): string {
   return name.normalize('NFKC').toLowerCase()
@@ -35,4 +40,10 @@ export function tokenId(text: string): string {
   if (ID.test(text)) return text
   // Not repeating it: people paste secrets here.
   throw wrongUsage("This is not a token's id. Find it with: mintmark token list --text <name>")
+}
+
+/** A grant has no name at all. */
+export function grantId(text: string): string {
+  if (ID.test(text)) return text
+  throw wrongUsage("This is not a grant's id. Find it with: mintmark grant list")
 }

@@ -2,9 +2,12 @@ import { Command } from 'commander'
 import { VERSION } from '../version.ts'
 import { adminCommands } from './commands/admin.ts'
 import { auditCommands } from './commands/audit.ts'
+import { clientCommands } from './commands/client.ts'
 import { configCommand } from './commands/config.ts'
+import { grantCommands } from './commands/grant.ts'
 import { groupCommands } from './commands/group.ts'
 import { helpMarkdownCommand } from './commands/help-markdown.ts'
+import { keysCommands } from './commands/keys.ts'
 import { loginCommands } from './commands/login.ts'
 import { policyCommands } from './commands/policy.ts'
 import { roleCommands } from './commands/role.ts'
@@ -43,7 +46,10 @@ export function createProgram(terminal: Terminal): Command {
   userCommands(program, terminal)
   groupCommands(program, terminal)
   roleCommands(program, terminal)
+  clientCommands(program, terminal)
+  grantCommands(program, terminal)
   policyCommands(program, terminal)
+  keysCommands(program, terminal)
   auditCommands(program, terminal)
   adminCommands(program, terminal)
   helpMarkdownCommand(program, terminal)

@@ -81,6 +81,8 @@ const table: { [A in Action]: [what: string, subject: Subject<A>, may: string][]
   ],
   'token.revoke': [
     ['own', token(OWN), 'AP'],
+    ['what a client got for one', token(OWN, 'oauth_refresh'), 'ANUPSGLWV'],
+    ['what a client got for somebody', token(OTHER, 'oauth_refresh'), 'A'],
     ['somebody’s', token(OTHER), 'A'],
   ],
   'token.revoke-self': [['the one in hand', undefined, EVERYBODY]],
@@ -126,6 +128,19 @@ const table: { [A in Action]: [what: string, subject: Subject<A>, may: string][]
   ],
   'role.list': [['all', undefined, EVERYBODY]],
   'role.manage': [['any', undefined, 'A']],
+  'client.read': [['all', undefined, 'Aa']],
+  'client.manage': [['any', undefined, 'A']],
+  'grant.list': [
+    ['everybody’s', { userId: undefined }, 'Aa'],
+    ['one’s own', { userId: OWN }, EVERYBODY],
+    ['somebody’s', { userId: OTHER }, 'Aa'],
+  ],
+  'grant.withdraw': [
+    ['one’s own', { userId: OWN }, 'ANUPSGLWV'],
+    ['somebody’s', { userId: OTHER }, 'A'],
+  ],
+  'key.read': [['all', undefined, 'Aa']],
+  'key.rotate': [['any', undefined, 'A']],
   'policy.read': [['all', undefined, EVERYBODY]],
   'policy.manage': [['all', undefined, 'A']],
   'audit.read': [['all', undefined, 'Aa']],

@@ -3,7 +3,7 @@ import type { Membership } from './groups/group.ts'
 import type { GroupId, UserId } from './id.ts'
 import type { Policy } from './policy/policy.ts'
 import type { Principal } from './rights.ts'
-import type { Token, TokenKind } from './tokens/token.ts'
+import { isOauthKind, type Token, type TokenKind } from './tokens/token.ts'
 import type { User } from './users/user.ts'
 
 /** What each action acts on. */
@@ -13,7 +13,7 @@ interface Subjects {
   'token.create': { ownerId: UserId; kind: TokenKind }
   'token.update': Pick<Token, 'ownerId'>
   'token.rotate': Pick<Token, 'ownerId'>
-  'token.revoke': Pick<Token, 'ownerId'>
+  'token.revoke': Pick<Token, 'ownerId' | 'kind'>
   'token.revoke-self': undefined
   'verdict.reason': Pick<Token, 'ownerId'> | undefined
   'user.list': undefined
@@ -31,6 +31,12 @@ interface Subjects {
   'membership.remove': { groupId: GroupId; user: User }
   'role.list': undefined
   'role.manage': undefined
+  'client.read': undefined
+  'client.manage': undefined
+  'grant.list': { userId: UserId | undefined }
+  'grant.withdraw': { userId: UserId }
+  'key.read': undefined
+  'key.rotate': undefined
   'policy.read': undefined
   'policy.manage': undefined
   'audit.read': undefined
@@ -69,7 +75,11 @@ const rules: { [A in Action]: Rule<A> } = {
   'token.update': (who, token, policy) => adminWrites(who) || ownWrites(who, token, policy),
   'token.rotate': (who, token, policy) =>
     isItself(who) && (adminWrites(who) || ownWrites(who, token, policy)),
-  'token.revoke': (who, token, policy) => adminWrites(who) || ownWrites(who, token, policy),
+  // What a user let a client do, the user may always take back.
+  'token.revoke': (who, token, policy) =>
+    adminWrites(who) ||
+    ownWrites(who, token, policy) ||
+    (mayWrite(who) && owns(who, token) && isOauthKind(token.kind)),
   // Its holder may always throw a secret away, READ_ONLY or not; an access token is not that secret.
   'token.revoke-self': isItself,
   'verdict.reason': (who, token) =>
@@ -95,6 +105,13 @@ const rules: { [A in Action]: Rule<A> } = {
     adminWrites(who) || (mayWrite(who) && leads(who, groupId) && user.globalRole !== 'ADMIN'),
   'role.list': () => true,
   'role.manage': adminWrites,
+  'client.read': isAdmin,
+  'client.manage': adminWrites,
+  'grant.list': (who, { userId }) => isAdmin(who) || userId === who.user.id,
+  'grant.withdraw': (who, { userId }) =>
+    adminWrites(who) || (mayWrite(who) && userId === who.user.id),
+  'key.read': isAdmin,
+  'key.rotate': (who) => adminWrites(who) && isItself(who),
   'policy.read': () => true,
   'policy.manage': adminWrites,
   'audit.read': isAdmin,
@@ -130,6 +147,7 @@ const NEEDS_ITSELF = new Set<Action>([
   'password.change',
   'password.reset',
   'session.open',
+  'key.rotate',
 ])
 
 function whyNot(who: Principal, action: Action): string {

@@ -7,12 +7,20 @@ import type { AuditFilter } from './audit/store.ts'
 import { type ChainVerdict, verifyChain } from './audit/verify.ts'
 import { type Bootstrapped, type BootstrapWish, bootstrap, breakGlass } from './bootstrap.ts'
 import type { Caller } from './caller.ts'
+import { type ClientDirectory, clientDirectory } from './clients/directory.ts'
+import * as clients from './clients/manage.ts'
 import type { Clock } from './clock.ts'
 import type { Deps } from './deps.ts'
+import * as grants from './grants/manage.ts'
 import * as groups from './groups/manage.ts'
-import { type GroupId, idMaker, type TokenId, type UserId } from './id.ts'
+import { type ClientId, type GroupId, idMaker, type TokenId, type UserId } from './id.ts'
 import { type Once, type OnceResult, once } from './idempotency.ts'
 import { type Keyring, openKeyring } from './keys/keyring.ts'
+import * as keys from './keys/list.ts'
+import { purgeKeys } from './keys/purge.ts'
+import { rewrapKeys } from './keys/rewrap.ts'
+import { rotateKeys } from './keys/rotate.ts'
+import { type OauthEngine, oauthEngine } from './oauth/engine.ts'
 import { type Cursors, cursorsFor, type Page, pageOf } from './page.ts'
 import { updatePolicy } from './policy/manage.ts'
 import { DEFAULT_POLICY, type Policy } from './policy/policy.ts'
@@ -22,6 +30,7 @@ import type { Secret } from './secret.ts'
 import type { Repositories, Store } from './store.ts'
 import { nameKey } from './text.ts'
 import { issueToken } from './tokens/issue.ts'
+import * as oauthTokens from './tokens/oauth-read.ts'
 import * as reach from './tokens/reach.ts'
 import * as tokens from './tokens/read.ts'
 import { revokeSelf, revokeToken } from './tokens/revoke.ts'
@@ -52,6 +61,13 @@ function readsOf(deps: Deps) {
     tokenReach: (caller: Caller, id: TokenId) => reach.getTokenReach(deps, caller, id),
     everyTokenReach: (caller: Caller, filters: TokenFilter[]) =>
       reach.everyTokenReach(deps, caller, filters),
+    /** What clients were given, for the dialect that lists it by client. */
+    clientToken: (caller: Caller, wish: Parameters<typeof oauthTokens.findClientToken>[2]) =>
+      oauthTokens.findClientToken(deps, caller, wish),
+    clientTokens: (caller: Caller, wish: Parameters<typeof oauthTokens.listClientTokens>[2]) =>
+      oauthTokens.listClientTokens(deps, caller, wish),
+    clientOfTokens: (caller: Caller, wish: Parameters<typeof oauthTokens.findClientOfTokens>[2]) =>
+      oauthTokens.findClientOfTokens(deps, caller, wish),
     user: (caller: Caller, id: UserId) => users.getUser(deps, caller, id),
     userByName: (caller: Caller, username: string) => users.getUserByName(deps, caller, username),
     userBySerial: (caller: Caller, serial: number) => users.findUserBySerial(deps, caller, serial),
@@ -68,6 +84,13 @@ function readsOf(deps: Deps) {
     membershipsOfUser: (caller: Caller, id: UserId) => users.membershipsOf(deps, caller, id),
     rolesOfUser: (caller: Caller, id: UserId) => users.rolesOf(deps, caller, id),
     roles: (caller: Caller) => roles.listRoles(deps, caller),
+    /** By its id or its client id. */
+    client: (caller: Caller, id: string) => clients.getClient(deps, caller, id),
+    clients: (caller: Caller, wish: Parameters<typeof clients.listClients>[2]) =>
+      clients.listClients(deps, caller, wish),
+    grants: (caller: Caller, wish: Parameters<typeof grants.listGrants>[2]) =>
+      grants.listGrants(deps, caller, wish),
+    keys: (caller: Caller) => keys.listKeys(deps, caller),
     audit: (caller: Caller, wish: tokens.ListWish<AuditFilter>) => listAudit(deps, caller, wish),
     auditCheckpoints: (caller: Caller) => listCheckpoints(deps, caller),
   }
@@ -101,6 +124,16 @@ function writesOf(deps: Deps, tx: Repositories) {
     createRole: (wish: Parameters<typeof roles.createRole>[2]) => roles.createRole(deps, tx, wish),
     updateRole: (wish: Parameters<typeof roles.updateRole>[2]) => roles.updateRole(deps, tx, wish),
     deleteRole: (wish: Parameters<typeof roles.deleteRole>[2]) => roles.deleteRole(deps, tx, wish),
+    createClient: (wish: Parameters<typeof clients.createClient>[2]) =>
+      clients.createClient(deps, tx, wish),
+    updateClient: (wish: Parameters<typeof clients.updateClient>[2]) =>
+      clients.updateClient(deps, tx, wish),
+    replaceClientSecret: (wish: Parameters<typeof clients.replaceClientSecret>[2]) =>
+      clients.replaceClientSecret(deps, tx, wish),
+    deleteClient: (wish: Parameters<typeof clients.deleteClient>[2]) =>
+      clients.deleteClient(deps, tx, wish),
+    withdrawGrant: (wish: Parameters<typeof grants.withdrawGrant>[2]) =>
+      grants.withdrawGrant(deps, tx, wish),
     updatePolicy: (wish: Parameters<typeof updatePolicy>[2]) => updatePolicy(deps, tx, wish),
     /** As this transaction sees things, for steps that build on each other. */
     userByName: async (name: string) => tx.users.byUsernameKey(nameKey(name)),
@@ -125,6 +158,10 @@ export interface Core {
   verifier: Verifier
   keyring: Keyring
   random: Random
+  /** What the OAuth2 engine works on. */
+  oauth: OauthEngine
+  /** OAuth clients, from memory. */
+  clients: ClientDirectory
   read: Reads
   /** Runs writes in one transaction: all of them are durable when it resolves, or none happened. */
   write<T>(work: (writes: Writes) => Promise<T>): Promise<T>
@@ -137,6 +174,10 @@ export interface Core {
   /** A one-time password for a user. */
   resetPassword(wish: Parameters<typeof resetPassword>[1]): Promise<Secret>
   policy(): Policy
+  /** Replaces the keys of a purpose; retired ones verify until what was made with them is over. */
+  rotateKeys(wish: Parameters<typeof rotateKeys>[1]): Promise<keys.KeyFacts[]>
+  /** Seals all keys under another master key, for a stopped server. Returns how many. */
+  rewrapKeys(to: Secret): Promise<number>
   /** Recomputes the whole audit chain; `onProgress` hears how many records are done. */
   verifyAudit(wish?: AuditProofWish): Promise<ChainVerdict>
   /** Signs how far the audit trail reaches; undefined when nothing happened since the last time. */
@@ -150,6 +191,10 @@ export interface Core {
   /** The same with their integer identifiers. */
   userLabels(ids: UserId[]): Promise<Map<UserId, users.UserLabel>>
   groupNames(): Promise<Map<GroupId, string>>
+  /** What clients are called; deleted ones are missing. */
+  clientLabels(ids: ClientId[]): Promise<Map<ClientId, { clientId: string; name: string }>>
+  /** Called with what may have altered a verdict, before the call that did so returns. */
+  onChange: Store['onChange']
   flushUsage(): Promise<void>
   /** Deletes what retention no longer keeps, in small batches. Returns how many tokens went. */
   purge(): Promise<number>
@@ -209,6 +254,8 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     verifier,
     keyring,
     random,
+    oauth: oauthEngine(deps),
+    clients: clientDirectory({ store, keyring }),
     read: readsOf(deps),
     write,
     writeOnce: (wish, work) =>
@@ -219,6 +266,8 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     changePassword: (wish) => changePassword(deps, wish),
     resetPassword: (wish) => resetPassword(deps, wish),
     policy: deps.policy,
+    rotateKeys: (wish) => rotateKeys(deps, wish),
+    rewrapKeys: (to) => rewrapKeys(deps, { from: options.masterKey, to }),
     checkpoint: () => makeCheckpoint(deps),
     verifyAudit: async ({ checkpoints = [], onProgress } = {}) =>
       verifyChain({
@@ -242,8 +291,19 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     async groupNames() {
       return new Map((await store.groups.all()).map((group) => [group.id, group.name]))
     },
+    async clientLabels(ids) {
+      if (ids.length === 0) return new Map()
+      const found = await store.clients.byIds([...new Set(ids)])
+      return new Map(found.map(({ id, clientId, name }) => [id, { clientId, name }]))
+    },
+    onChange: (listener) => store.onChange(listener),
     flushUsage: () => usage.flush(),
-    purge: () => purge(deps),
+    async purge() {
+      const purged = await purge(deps)
+      // After the tokens, which may have been the last to need a pepper.
+      await purgeKeys(deps)
+      return purged
+    },
     ping: () => store.ping(),
   }
 }
@@ -298,5 +358,15 @@ async function purge({ store, clock, policy, audit }: Deps): Promise<number> {
     await tx.changes.prune(nowMs - CHANGE_LOG_TTL_MS)
     await tx.keys.purge('xms-login', nowMs - CHANGE_LOG_TTL_MS)
   })
+  await purgeBatches(store, (tx) => tx.oauthRecords.purge(nowMs, PURGE_BATCH))
+  await purgeBatches(store, (tx) => tx.grants.purge(endedBeforeMs, PURGE_BATCH))
   return purged
+}
+
+/** Deletes in small batches, so that nobody waits for long. */
+async function purgeBatches(
+  store: Store,
+  batch: (tx: Repositories) => Promise<number>,
+): Promise<void> {
+  while ((await store.transaction(batch)) === PURGE_BATCH);
 }

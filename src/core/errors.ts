@@ -45,6 +45,8 @@ export class CoreError extends Error {
 }
 
 /** The one wording for "there is nothing here that you may see", so that no caller can tell which. */
-export function notFound(what: 'token' | 'user' | 'group' | 'role' | 'membership'): CoreError {
+export function notFound(
+  what: 'token' | 'user' | 'group' | 'role' | 'membership' | 'client' | 'grant' | 'key',
+): CoreError {
   return new CoreError('not_found', `There is no such ${what}.`)
 }

@@ -5,6 +5,9 @@ import type { Random } from './random.ts'
 export type TokenId = string & { readonly brand: 'TokenId' }
 export type UserId = string & { readonly brand: 'UserId' }
 export type GroupId = string & { readonly brand: 'GroupId' }
+/** Of a client's row; what OAuth calls `client_id` is a text of its own. */
+export type ClientId = string & { readonly brand: 'ClientId' }
+export type GrantId = string & { readonly brand: 'GrantId' }
 
 /** Makes UUIDv7 ids, so that ids sort by the time they were made. */
 export type NewId = () => string

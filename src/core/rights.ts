@@ -1,3 +1,4 @@
+import { API_SCOPES, STANDARD_SCOPES } from './clients/client.ts'
 import { type Mode, modeCovers } from './groups/group.ts'
 import type { GroupId } from './id.ts'
 import { ADMIN_ROLE } from './roles/role.ts'
@@ -68,7 +69,28 @@ export function limitGroups(
 
 function limitScopes(owner: Owner, { scopes }: Limits): ReadonlySet<string> | 'all' {
   if (scopes === null) return owner.scopes
-  return owner.scopes === 'all' ? new Set(scopes) : intersect(scopes, owner.scopes)
+  return new Set(scopes.filter((scope) => holdsScope(owner, scope)))
+}
+
+/** Whether a user holds a scope now; admins hold all. */
+export function holdsScope({ scopes }: Pick<Owner, 'scopes'>, scope: string): boolean {
+  return scopes === 'all' || scopes.has(scope) || isBuiltInScope(scope)
+}
+
+const BUILT_IN = new Set<string>([...STANDARD_SCOPES, ...API_SCOPES])
+
+/** Held by every user, because it only says what a client gets to see or act on as that user. */
+export function isBuiltInScope(scope: string): boolean {
+  return BUILT_IN.has(scope)
+}
+
+/**
+ * Whether what was presented opens Mintmark's own APIs. Codes and refresh tokens open only the token
+ * endpoint; an access token, what its user let it.
+ */
+export function opensApis({ token, rights }: Principal): boolean {
+  if (token.kind === 'oauth_code' || token.kind === 'oauth_refresh') return false
+  return token.kind !== 'oauth_access' || API_SCOPES.some((scope) => hasScope(rights, scope))
 }
 
 function intersect(wanted: readonly string[], held: ReadonlySet<string>): ReadonlySet<string> {

@@ -30,9 +30,10 @@ export type SecretDigest = string & { readonly brand: 'SecretDigest' }
 
 /**
  * How a secret is spelled. `mintmark` is ours; XMS clients know 32 hex digits, S7 clients UUIDv4
- * text; `chosen` was picked by an operator (MINTMARK_BOOTSTRAP_TOKEN).
+ * text; `chosen` was picked by an operator (MINTMARK_BOOTSTRAP_TOKEN). A `jwt` is no secret of ours:
+ * it is found by the id that it names once its signature has been checked.
  */
-export type SecretFormat = 'mintmark' | 'hex' | 'uuid' | 'chosen'
+export type SecretFormat = 'mintmark' | 'hex' | 'uuid' | 'chosen' | 'jwt'
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const BODY_LENGTH = 43

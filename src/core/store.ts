@@ -1,4 +1,6 @@
 import type { AuditStore } from './audit/store.ts'
+import type { ClientStore } from './clients/store.ts'
+import type { GrantStore } from './grants/store.ts'
 import type { GroupStore } from './groups/store.ts'
 import type { KeyStore } from './keys/store.ts'
 import type { PolicyStore } from './policy/policy.ts'
@@ -8,7 +10,7 @@ import type { UserStore } from './users/store.ts'
 
 /** Something that can alter a verdict. Every node that caches verdicts must hear of it. */
 export type Change =
-  | { subject: 'token' | 'user' | 'group'; id: string }
+  | { subject: 'token' | 'user' | 'group' | 'client'; id: string }
   | { subject: 'role'; id: string }
   | { subject: 'policy' | 'key'; id: string }
 
@@ -48,12 +50,45 @@ export interface LockoutStore {
   purge(olderThanMs: number): Promise<void>
 }
 
+/** A short-lived record of the OAuth2 engine: a browser session, an interaction, a device code. */
+export interface OauthRecord {
+  /** Digest of what its holder presents. */
+  digest: string
+  model: string
+  uidDigest: string | undefined
+  userCodeDigest: string | undefined
+  grantId: string | undefined
+  /** The engine's own data, sealed. */
+  sealed: string
+  expiresAtMs: number
+  consumedAtMs: number | undefined
+}
+
+export interface OauthRecordStore {
+  /** Inserts or replaces. */
+  put(record: OauthRecord): Promise<void>
+  /** Inserts; false when it exists and is not over at `nowMs`. One conditional statement. */
+  add(record: OauthRecord, nowMs: number): Promise<boolean>
+  byDigest(digest: string): Promise<OauthRecord | undefined>
+  byUid(uidDigest: string): Promise<OauthRecord | undefined>
+  byUserCode(userCodeDigest: string): Promise<OauthRecord | undefined>
+  /** One conditional statement: false when it was consumed meanwhile or is gone. */
+  consume(digest: string, atMs: number): Promise<boolean>
+  remove(digest: string): Promise<void>
+  removeOfGrant(model: string, grantId: string): Promise<void>
+  /** Deletes at most `limit` records that are over; returns how many. */
+  purge(nowMs: number, limit: number): Promise<number>
+}
+
 /** The same queries over a connection or inside a transaction. */
 export interface Repositories {
   tokens: TokenStore
   users: UserStore
   groups: GroupStore
   roles: RoleStore
+  clients: ClientStore
+  grants: GrantStore
+  oauthRecords: OauthRecordStore
   audit: AuditStore
   policy: PolicyStore
   keys: KeyStore

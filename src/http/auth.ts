@@ -2,9 +2,10 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Caller } from '../core/caller.ts'
 import type { Core } from '../core/core.ts'
 import { CoreError } from '../core/errors.ts'
+import { opensApis, type Principal } from '../core/rights.ts'
 import type { Via } from '../core/tokens/token.ts'
 import type { Demand, Verdict } from '../core/tokens/verify.ts'
-import { type AccessJwts, looksLikeJwt } from './access-jwt.ts'
+import { type AccessJwts, type AccessSource, looksLikeJwt } from './access-jwt.ts'
 import type { CredentialReader } from './credential.ts'
 
 declare module 'fastify' {
@@ -18,9 +19,13 @@ declare module 'fastify' {
   }
 }
 
-export interface GuardOptions {
+/** What it takes to judge a credential of any kind. */
+export interface TokenReader {
   core: Core
   jwts: AccessJwts
+}
+
+export interface GuardOptions extends TokenReader {
   /** Where this API's clients put their credential. */
   credential: CredentialReader
   via: Via
@@ -69,19 +74,36 @@ async function authenticate(
       detail: { reason: verdict.reason },
     })
   }
+  if (!opensApis(verdict.principal)) {
+    throw new CoreError('unauthenticated', 'The credential is not valid.', {
+      detail: { reason: 'wrong_kind' },
+    })
+  }
   return { principal: verdict.principal, origin: originOf(request, via) }
+}
+
+const WRONG_AUDIENCE: Verdict = {
+  active: false,
+  reason: 'wrong_audience',
+  principal: undefined,
+}
+
+/** Whether a signed access token is the stored one that it names, rather than borrows its name. */
+function isItself({ token }: Principal, { audience }: AccessSource): boolean {
+  return token.format === 'jwt' && token.oauth?.audience === audience
 }
 
 /** The verdict on a secret of any kind, or on an access token derived from one. */
 export async function verdictOn(
   presented: string,
-  { core, jwts, demand }: { core: Core; jwts: AccessJwts; demand: Demand },
+  { core, jwts, demand }: TokenReader & { demand: Demand },
 ): Promise<Verdict> {
   if (!looksLikeJwt(presented)) return core.verifier.verify(presented, demand)
   const source = await jwts.sourceOf(presented)
   if (source === undefined) return { active: false, reason: 'malformed', principal: undefined }
   const verdict = await core.verifier.verifyById(source.id, demand)
   if (!verdict.active) return verdict
+  if (!source.isDerived) return isItself(verdict.principal, source) ? verdict : WRONG_AUDIENCE
   const principal = { ...verdict.principal, derivedUntilMs: source.expiresAtMs }
   return { active: true, principal }
 }

@@ -4,7 +4,7 @@ import type { Schema } from './schema.ts'
 /** The next integer identifier of a kind of thing, starting at 1 and never given out twice. */
 export async function nextSerial(
   db: Kysely<Schema>,
-  name: 'user' | 'group' | 'token',
+  name: 'user' | 'group' | 'token' | 'client',
 ): Promise<number> {
   const { value } = await db
     .insertInto('counter')

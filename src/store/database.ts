@@ -4,9 +4,12 @@ import { CoreError } from '../core/errors.ts'
 import type { Change, ChangeListener, Repositories, Store } from '../core/store.ts'
 import { auditStore } from './audit.ts'
 import { changeStore } from './changes.ts'
+import { clientStore } from './clients.ts'
+import { grantStore } from './grants.ts'
 import { groupStore } from './groups.ts'
 import { idempotencyStore, keyStore, lockoutStore, policyStore } from './housekeeping.ts'
 import { migrations } from './migrations/index.ts'
+import { oauthRecordStore } from './oauth-records.ts'
 import { roleStore } from './roles.ts'
 import type { Schema } from './schema.ts'
 import { openSqlite } from './sqlite.ts'
@@ -139,6 +142,9 @@ function repositories(
     users: userStore(db),
     groups: groupStore(db),
     roles: roleStore(db),
+    clients: clientStore(db),
+    grants: grantStore(db),
+    oauthRecords: oauthRecordStore(db),
     audit: auditStore(db),
     policy: policyStore(db),
     keys: keyStore(db),

@@ -138,6 +138,26 @@ export function groupStore(db: Kysely<Schema>): GroupStore {
     },
     membershipsOfUser: (id) => many(memberships().where('membership.user_id', '=', id)),
     membershipsOfGroup: (id) => many(memberships().where('membership.group_id', '=', id)),
+    async groupsOfUsers(ids) {
+      if (ids.length === 0) return []
+      const rows = await db
+        .selectFrom('membership')
+        .innerJoin('group', 'group.id', 'membership.group_id')
+        .leftJoin('group as parent', (join) =>
+          join.onRef('parent.id', '=', 'group.parent_id').on('parent.deleted_at_ms', 'is', null),
+        )
+        .selectAll('group')
+        .select(['membership.user_id', 'parent.name as parent_name'])
+        .where('membership.user_id', 'in', ids)
+        .orderBy('membership.user_id')
+        .orderBy('group.serial')
+        .execute()
+      return rows.map((row) => ({
+        userId: row.user_id as UserId,
+        group: toGroup(row),
+        parentName: row.parent_name ?? undefined,
+      }))
+    },
     allMemberships: () => many(memberships()),
   }
 }

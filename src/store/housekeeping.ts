@@ -28,6 +28,8 @@ export function policyStore(db: Kysely<Schema>): PolicyStore {
 
 export function keyStore(db: Kysely<Schema>): KeyStore {
   const keys = () => db.selectFrom('key').selectAll()
+  const retired = (id: string) =>
+    db.deleteFrom('key').where('id', '=', id).where('retired_at_ms', 'is not', null)
   const toKey = (row: Schema['key']) => ({
     id: row.id,
     purpose: row.purpose as KeyPurpose,
@@ -37,7 +39,7 @@ export function keyStore(db: Kysely<Schema>): KeyStore {
   })
   return {
     async insert(key) {
-      await db
+      const row = await db
         .insertInto('key')
         .values({
           id: key.id,
@@ -46,7 +48,10 @@ export function keyStore(db: Kysely<Schema>): KeyStore {
           created_at_ms: key.createdAtMs,
           retired_at_ms: key.retiredAtMs ?? null,
         })
-        .execute()
+        .onConflict((conflict) => conflict.doNothing())
+        .returning('id')
+        .executeTakeFirst()
+      return row !== undefined
     },
     async all() {
       return (await keys().execute()).map(toKey)
@@ -54,6 +59,70 @@ export function keyStore(db: Kysely<Schema>): KeyStore {
     async byId(id) {
       const row = await keys().where('id', '=', id).executeTakeFirst()
       return row === undefined ? undefined : toKey(row)
+    },
+    async retire({ id, sealed }, atMs) {
+      const row = await db
+        .updateTable('key')
+        .set({ retired_at_ms: atMs })
+        .where('id', '=', id)
+        .where('sealed', '=', sealed)
+        .where('retired_at_ms', 'is', null)
+        .returning('id')
+        .executeTakeFirst()
+      return row !== undefined
+    },
+    async reseal(id, from, to) {
+      const row = await db
+        .updateTable('key')
+        .set({ sealed: to })
+        .where('id', '=', id)
+        .where('sealed', '=', from)
+        .returning('id')
+        .executeTakeFirst()
+      return row !== undefined
+    },
+    async remove(id) {
+      const row = await retired(id).returning('id').executeTakeFirst()
+      return row !== undefined
+    },
+    async removeUnused(id, nowMs) {
+      const row = await retired(id)
+        .where(({ not, exists, selectFrom }) =>
+          not(
+            exists(
+              selectFrom('client')
+                .select('client.id')
+                .where('secret_pepper_id', '=', id)
+                .where('deleted_at_ms', 'is', null),
+            ),
+          ),
+        )
+        // A spent token counts until it expires: presented again, it must be recognised.
+        .where(({ not, exists, selectFrom }) =>
+          not(
+            exists(
+              selectFrom('token')
+                .select('token.id')
+                .where('pepper_id', '=', id)
+                .where('revoked_at_ms', 'is', null)
+                .where('expires_at_ms', 'is', null),
+            ),
+          ),
+        )
+        .where(({ not, exists, selectFrom }) =>
+          not(
+            exists(
+              selectFrom('token')
+                .select('token.id')
+                .where('pepper_id', '=', id)
+                .where('revoked_at_ms', 'is', null)
+                .where('expires_at_ms', '>', nowMs),
+            ),
+          ),
+        )
+        .returning('id')
+        .executeTakeFirst()
+      return row !== undefined
     },
     async purge(purpose, createdBeforeMs) {
       await db

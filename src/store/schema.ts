@@ -14,6 +14,9 @@ export interface Schema {
   group: GroupTable
   membership: { user_id: string; group_id: string; mode: string; created_at_ms: number }
   token: TokenTable
+  client: ClientTable
+  grant: GrantTable
+  oauth_record: OauthRecordTable
   token_label: { type: 'role' | 'scope' | 'group'; value: string; token_id: string }
   audit: AuditTable
   audit_checkpoint: { sequence: number; hash: string; at_ms: number; signature: string }
@@ -105,6 +108,70 @@ export interface TokenTable {
   last_used_at_ms: number | null
   last_used_ip: string | null
   use_count: number
+  /** Of tokens that the OAuth2 engine issued, like the four below. */
+  client_id: string | null
+  audience: string | null
+  bound_key: string | null
+  /** What the engine keeps of the token, sealed. */
+  engine_record: string | null
+  /** Claims of the ID token that was issued with it, JSON. */
+  id_claims: string | null
+}
+
+export interface ClientTable {
+  id: string
+  serial: number
+  client_id: string
+  name: string
+  name_key: string
+  type: string
+  secret_digest: string | null
+  secret_pepper_id: string | null
+  secret_preview: string | null
+  jwks: string | null
+  redirect_uris: string
+  post_logout_redirect_uris: string
+  grants: string
+  scopes: string
+  resources: string
+  serves: string
+  code_ttl: string
+  access_token_ttl: string
+  refresh_token_ttl: string
+  subject_mode: string
+  require_pkce: number
+  application_slug: string | null
+  application_name: string | null
+  service_user_id: string
+  active: number
+  created_at_ms: number
+  updated_at_ms: number
+  deleted_at_ms: number | null
+}
+
+export interface GrantTable {
+  id: string
+  user_id: string
+  client_id: string
+  session_id: string | null
+  scopes: string
+  resources: string
+  engine_record: string
+  created_at_ms: number
+  updated_at_ms: number
+  expires_at_ms: number
+  revoked_at_ms: number | null
+}
+
+export interface OauthRecordTable {
+  digest: string
+  model: string
+  uid_digest: string | null
+  user_code_digest: string | null
+  grant_id: string | null
+  sealed: string
+  expires_at_ms: number
+  consumed_at_ms: number | null
 }
 
 export interface AuditTable {

@@ -1,7 +1,15 @@
 import { type Kysely, type Selectable, type SelectQueryBuilder, type SqlBool, sql } from 'kysely'
-import type { TokenId, UserId } from '../core/id.ts'
+import type { ClientId, GrantId, TokenId, UserId } from '../core/id.ts'
 import type { SecretFormat } from '../core/secret.ts'
-import type { Hit, NewToken, Revocation, TokenFilter, TokenStore } from '../core/tokens/store.ts'
+import type {
+  ClientTokenFilter,
+  ClientTokenOrder,
+  Hit,
+  NewToken,
+  Revocation,
+  TokenFilter,
+  TokenStore,
+} from '../core/tokens/store.ts'
 import type {
   AccessLevel,
   GroupLimit,
@@ -49,6 +57,14 @@ function toToken(row: Selectable<TokenTable>): Token {
     lastUsedAtMs: row.last_used_at_ms ?? undefined,
     lastUsedIp: row.last_used_ip ?? undefined,
     useCount: row.use_count,
+    oauth:
+      row.client_id === null
+        ? undefined
+        : {
+            clientId: row.client_id as ClientId,
+            audience: row.audience ?? undefined,
+            boundKey: row.bound_key ?? undefined,
+          },
   }
 }
 
@@ -93,6 +109,11 @@ function toRow(token: NewToken, serial: number): TokenTable {
     last_used_at_ms: null,
     last_used_ip: null,
     use_count: 0,
+    client_id: token.oauth?.clientId ?? null,
+    audience: token.oauth?.audience ?? null,
+    bound_key: token.oauth?.boundKey ?? null,
+    engine_record: token.engineRecord ?? null,
+    id_claims: token.idClaims === undefined ? null : JSON.stringify(token.idClaims),
   }
 }
 
@@ -130,12 +151,13 @@ function filtered<O>(
   nowMs: number,
 ): SelectQueryBuilder<Schema, 'token', O> {
   let query = start
-  const { ids, ownerId, creatorId, kinds, states, groupId, role, via, text } = filter
+  const { ids, ownerId, creatorId, kinds, states, groupId, role, via, clientId, text } = filter
   if (ids !== undefined) query = query.where('id', 'in', ids)
   if (ownerId !== undefined) query = query.where('owner_id', '=', ownerId)
   if (creatorId !== undefined) query = query.where('creator_id', '=', creatorId)
   if (kinds !== undefined) query = query.where('kind', 'in', kinds)
   if (via !== undefined) query = query.where('via', 'in', via)
+  if (clientId !== undefined) query = query.where('client_id', '=', clientId)
   if (states !== undefined) {
     query = query.where((eb) => eb.or(states.map((state) => stateIs(state, nowMs))))
   }
@@ -163,7 +185,36 @@ function labelled<O>(
   )
 }
 
+const ORDER_COLUMNS = {
+  serial: sql`token.serial`,
+  client: sql`client.serial`,
+  owner: sql`owner.serial`,
+  expiry: sql`token.expires_at_ms`,
+  spent: sql`case when token.superseded_at_ms is null then 0 else 1 end`,
+} satisfies Record<ClientTokenOrder['by'], unknown>
+
+/** What never ends comes last, on both databases. */
+function inOrder({ by, descending }: ClientTokenOrder) {
+  const column = ORDER_COLUMNS[by]
+  if (by !== 'expiry') return descending ? sql`${column} desc` : sql`${column} asc`
+  return descending ? sql`${column} desc nulls first` : sql`${column} asc nulls last`
+}
+
 export function tokenStore(db: Kysely<Schema>): TokenStore {
+  const ofClients = ({ kind, withSpent, ownerId, clientId }: ClientTokenFilter) => {
+    let query = db
+      .selectFrom('token')
+      .where('token.client_id', 'is not', null)
+      .where('token.revoked_at_ms', 'is', null)
+    if (!withSpent) query = query.where('token.superseded_at_ms', 'is', null)
+    if (ownerId !== undefined) query = query.where('token.owner_id', '=', ownerId)
+    if (clientId !== undefined) query = query.where('token.client_id', '=', clientId)
+    if (ownerId === undefined && clientId === undefined) {
+      return query.where('token.kind', '=', kind)
+    }
+    // No index answers an expression: what belongs to one owner or client is less than a whole kind.
+    return query.where(sql<SqlBool>`token.kind || '' = ${kind}`)
+  }
   const tokens = () => db.selectFrom('token').selectAll()
   const one = async (query: {
     executeTakeFirst(): Promise<Selectable<TokenTable> | undefined>
@@ -232,6 +283,34 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
         .executeTakeFirstOrThrow()
       return Number(count)
     },
+    async listOfClients(filter, order, { offset, limit }) {
+      const wanted: ClientTokenOrder[] = [...order, { by: 'serial', descending: false }]
+      const sortsBy = (by: ClientTokenOrder['by']) => order.some((each) => each.by === by)
+      // Ids first: sorting whole rows up to a deep offset takes four times as long.
+      const found = await ofClients(filter)
+        .$if(sortsBy('client'), (query) =>
+          query.innerJoin('client', 'client.id', 'token.client_id'),
+        )
+        .$if(sortsBy('owner'), (query) =>
+          query.innerJoin('user as owner', 'owner.id', 'token.owner_id'),
+        )
+        .select('token.id')
+        .orderBy(sql.join(wanted.map(inOrder)))
+        .limit(limit)
+        .offset(offset)
+        .execute()
+      if (found.length === 0) return []
+      const ids = found.map(({ id }) => id)
+      const rows = await tokens().where('id', 'in', ids).execute()
+      const byId = new Map(rows.map((row) => [row.id, toToken(row)]))
+      return ids.flatMap((id) => byId.get(id as TokenId) ?? [])
+    },
+    async countOfClients(filter) {
+      const { count } = await ofClients(filter)
+        .select((eb) => eb.fn.countAll<number>().as('count'))
+        .executeTakeFirstOrThrow()
+      return Number(count)
+    },
     async update(id, to) {
       await named(
         db
@@ -263,6 +342,58 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
         .executeTakeFirst()
       return row !== undefined
     },
+    async spend(id, by, atMs) {
+      const row = await db
+        .updateTable('token')
+        .set({ superseded_at_ms: atMs, superseded_by: by ?? null, updated_at_ms: atMs })
+        .where('id', '=', id)
+        .where('superseded_at_ms', 'is', null)
+        .where('revoked_at_ms', 'is', null)
+        .returning('id')
+        .executeTakeFirst()
+      return row !== undefined
+    },
+    async lastUses(ids) {
+      if (ids.length === 0) return new Map()
+      const rows = await db
+        .selectFrom('token')
+        .select(['family_id', (eb) => eb.fn.max('last_used_at_ms').as('at_ms')])
+        .where('family_id', 'in', ids)
+        .where('last_used_at_ms', 'is not', null)
+        .groupBy('family_id')
+        .execute()
+      return new Map(rows.map((row) => [row.family_id as GrantId, Number(row.at_ms)]))
+    },
+    async engineRecordOf(id) {
+      const row = await db
+        .selectFrom('token')
+        .select('engine_record')
+        .where('id', '=', id)
+        .executeTakeFirst()
+      return row?.engine_record ?? undefined
+    },
+    async idClaimsOf(ids) {
+      if (ids.length === 0) return new Map()
+      const rows = await db
+        .selectFrom('token')
+        .select(['id', 'id_claims'])
+        .where('id', 'in', ids)
+        .execute()
+      return new Map(rows.map((row) => [row.id as TokenId, JSON.parse(row.id_claims ?? '{}')]))
+    },
+    async revokeAlone(id, revocation) {
+      const { rows } = await sql<Hit>`
+        with recursive doomed(id) as (
+          select id from token where id = ${id}
+          union
+          select child.id from token child join doomed on child.parent_id = doomed.id
+        )
+        update token set revoked_at_ms = ${revocation.atMs}, revoked_by = ${revocation.by ?? null},
+          revoke_reason = ${revocation.reason}, updated_at_ms = ${revocation.atMs}
+        where id in (select id from doomed) and revoked_at_ms is null
+        returning id, kind`.execute(db)
+      return rows
+    },
     revokeTree: (id, revocation) => revokeAll(sql`select ${id}`, revocation),
     revokeDerived: (id, revocation) =>
       revokeAll(sql`select id from token where parent_id = ${id}`, revocation),
@@ -277,6 +408,13 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
       if (exceptId !== undefined) owned = owned.where('id', '!=', exceptId)
       return revokeAll(sql`${owned}`, revocation)
     },
+    revokeFamily: (id, revocation) =>
+      revokeAll(sql`select id from token where family_id = ${id}`, revocation),
+    revokeOfClient: (id, revocation) =>
+      revokeAll(
+        sql`select id from token where client_id = ${id} and revoked_at_ms is null`,
+        revocation,
+      ),
     async recordUse(uses) {
       for (const use of uses) {
         await db

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -205,6 +205,114 @@ describe('user, group and role', () => {
     expect(await json('role update auditor --no-scopes')).toMatchObject({ scopes: [] })
     expect((await run('role list')).stdout).toMatch(/^NAME +SCOPES +DESCRIPTION\n/)
     expect(await json('role delete auditor --yes')).toEqual({ deleted: 'auditor' })
+  })
+})
+
+describe('client and grant', () => {
+  it('client create prints the secret alone, and takes everything that can be said', async () => {
+    const made = await run('client create ci --client-id ci-runner --grant client_credentials')
+    secrets.push(made.stdout.trim())
+    expect(made.status).toBe(0)
+    expect(made.stdout.trim()).toMatch(/^mm_client_[0-9A-Za-z]{49}$/)
+    expect(made.stderr).toContain('Made the client "ci", client id ci-runner.')
+    expect(made.stderr).toContain('shown only now')
+    const flags = [
+      '--redirect-uri https://app.example.com/a --redirect-uri https://app.example.com/b',
+      '--post-logout-redirect-uri https://app.example.com/bye',
+      '--grant authorization_code --grant refresh-token --grant device_code --grant token_exchange',
+      '--scope openid --scope deploy --resource https://api.example.com/',
+      '--serves https://ci.example.com/ --code-ttl seconds=30 --access-token-ttl minutes=5',
+      '--refresh-token-ttl days=7 --subject-mode user-uuid --no-pkce',
+      '--application-name Portal --application-slug the-portal',
+    ]
+    expect(await json(`client create portal --client-id portal ${flags.join(' ')}`)).toMatchObject({
+      id: uuid,
+      clientId: 'portal',
+      redirectUris: ['https://app.example.com/a', 'https://app.example.com/b'],
+      postLogoutRedirectUris: ['https://app.example.com/bye'],
+      grants: [
+        'authorization_code',
+        'refresh_token',
+        'urn:ietf:params:oauth:grant-type:device_code',
+        'urn:ietf:params:oauth:grant-type:token-exchange',
+      ],
+      scopes: ['openid', 'deploy'],
+      resources: ['https://api.example.com/'],
+      serves: ['https://ci.example.com/'],
+      codeTtl: 'seconds=30',
+      accessTokenTtl: 'minutes=5',
+      refreshTokenTtl: 'days=7',
+      subjectMode: 'user_uuid',
+      requirePkce: false,
+      applicationName: 'Portal',
+      applicationSlug: 'the-portal',
+      secret: expect.stringMatching(/^mm_client_/),
+    })
+    const shown = await run('client show portal')
+    expect(shown.stdout).toMatch(
+      /grants +authorization_code, refresh_token, device_code, token_exc/,
+    )
+    expect((await run('client create tv --grant implicit')).status).toBe(2)
+  })
+
+  it('a public client and one with keys have no secret to print', async () => {
+    const open = await run('client create tv --type public --grant device_code')
+    expect(open).toMatchObject({ status: 0, stderr: '' })
+    expect(open.stdout).toMatch(/authenticates +no\n/)
+
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const file = join(dataDir, 'keys.json')
+    writeFileSync(file, JSON.stringify({ keys: [publicKey.export({ format: 'jwk' })] }))
+    const signing = await json(`client create s --grant client_credentials --jwks ${file}`)
+    expect(signing).toMatchObject({ secret: null, jwks: { keys: [{ kty: 'EC' }] } })
+    for (const wrong of [join(dataDir, 'nothing.json'), dataDir]) {
+      const line = `client create s --grant client_credentials --jwks ${wrong}`
+      expect((await run(line)).status).toBe(2)
+    }
+  })
+
+  it('client update, secret, list and delete', async () => {
+    const made = await json(
+      'client create changing --client-id changing --redirect-uri https://a.example.com/',
+    )
+    const flags = '--name changed --no-scopes --redirect-uri https://b.example.com/ --pkce'
+    expect(await json(`client update changing ${flags}`)).toMatchObject({
+      name: 'changed',
+      scopes: [],
+      redirectUris: ['https://b.example.com/'],
+      resources: [],
+      requirePkce: true,
+    })
+    expect((await run('client update changing')).status).toBe(2)
+    expect((await run('client update changing --enable --disable')).status).toBe(2)
+    const next = await run('client secret changing')
+    secrets.push(next.stdout.trim())
+    expect(next.stdout.trim()).toMatch(/^mm_client_[0-9A-Za-z]{49}$/)
+
+    expect((await run('client update changing --disable')).status).toBe(2)
+    expect(await json('client update changing --disable --yes')).toMatchObject({ active: false })
+    expect(await json('client list --disabled')).toMatchObject({ items: [{ id: made.id }] })
+    expect((await run('client list --text changed')).stdout).toMatch(
+      /^CLIENT ID +NAME +TYPE +ACTIVE/,
+    )
+    expect((await run('client delete changing')).status).toBe(2)
+    expect(await json('client delete changing --yes')).toEqual({ deleted: made.id })
+    expect(await run('client show changing')).toMatchObject({
+      status: 1,
+      stderr: 'There is no such client.\n',
+    })
+  })
+
+  it('grant list and withdraw', async () => {
+    expect((await run('grant list --user admin --client ci-runner')).stdout).toBe(
+      'No grants match.\n',
+    )
+    expect(await json('grant list --ended')).toMatchObject({ items: [], nextCursor: null })
+    expect((await run('grant withdraw mine')).status).toBe(2)
+    expect(await run('grant withdraw 00000000-0000-7000-8000-000000000000')).toMatchObject({
+      status: 1,
+      stderr: 'There is no such grant.\n',
+    })
   })
 })
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { makeClient, seedFamily } from '../support/clients.ts'
 import { type Call, checkedCall } from '../support/openapi.ts'
 import { makeGroup, makeToken } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -39,10 +40,21 @@ async function walk(path: string, limit: number): Promise<Page[]> {
 }
 
 let made = 0
+let pair: Promise<{ userId: string; clientId: string }> | undefined
+/** A user and a client for grants, made once. */
+function granting() {
+  pair ??= (async () => ({
+    userId: (await server.makeUser({ username: 'granting' })).id,
+    clientId: (await makeClient(server)).id,
+  }))()
+  return pair
+}
 const lists: Record<string, () => Promise<unknown>> = {
   tokens: () => makeToken(server, {}),
   users: () => server.makeUser({ username: `user-${made++}` }),
   groups: () => makeGroup(server, `group-${made++}`),
+  clients: () => makeClient(server),
+  grants: async () => seedFamily(server, await granting()),
   audit: () => makeToken(server, {}),
 }
 

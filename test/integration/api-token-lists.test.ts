@@ -112,7 +112,7 @@ describe('filters', () => {
   })
 
   test.each([
-    'kind=oauth_access',
+    'kind=oauth',
     'state=dead',
     'ownerId=alice',
     'kind=api&kind=service',

@@ -57,6 +57,7 @@ test('an active token is described to whoever holds both it and a token', async 
     scopes: ['deploy:read'],
     expiresAt: '2030-04-01T00:00:00.000Z',
     metadata: { pipeline: 7 },
+    audience: null,
   })
 })
 

@@ -1,8 +1,19 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { AUDIT_ACTIONS, type AuditAction } from '../../src/core/audit/event.ts'
 import type { Writes } from '../../src/core/core.ts'
+import type { GrantId, TokenId } from '../../src/core/id.ts'
+import type { EngineToken } from '../../src/core/oauth/tokens.ts'
+import { makeSecret, Secret } from '../../src/core/secret.ts'
 import { UNLIMITED } from '../../src/core/tokens/token.ts'
-import { ADMIN_PASSWORD, ORIGIN, openTestCore, outcomes, type TestCore } from '../support/core.ts'
+import {
+  ADMIN_PASSWORD,
+  HOUR_MS,
+  ORIGIN,
+  openTestCore,
+  outcomes,
+  type TestCore,
+} from '../support/core.ts'
+import { seedGrant } from '../support/grant-seed.ts'
 
 let t: TestCore
 let names = 0
@@ -20,6 +31,71 @@ async function recordsOf(work: () => Promise<unknown>) {
   const records = (await t.trail()).slice(before)
   for (const { action } of records) seen.add(action)
   return records
+}
+
+/** A client and a grant from beginning to end: the actions that each step wrote. */
+async function clientActions(
+  writing: (work: (w: Writes) => Promise<unknown>) => Promise<AuditAction[]>,
+): Promise<AuditAction[][]> {
+  const caller = t.admin
+  const user = await t.makeUser({ username: 'granting' })
+  const wish = { name: 'audited', clientId: 'audited', grants: ['client_credentials'] as const }
+  const id = 'audited'
+  const steps: AuditAction[][] = []
+  const step = async (work: (w: Writes) => Promise<unknown>) => {
+    steps.push(await writing(work))
+  }
+  await step((w) => w.createClient({ caller, wish }))
+  await step((w) => w.updateClient({ caller, id, edit: {} }))
+  await step((w) => w.replaceClientSecret({ caller, id }))
+  const client = await t.core.read.client(caller, id)
+  const first = await seedGrant(t, { user, client })
+  await step((w) => w.withdrawGrant({ caller, id: first, reason: 'x' }))
+  await step((w) => w.withdrawGrant({ caller, id: first, reason: 'x' }))
+  await seedGrant(t, { user, client })
+  await step((w) => w.updateClient({ caller, id, edit: { active: false } }))
+  await step((w) => w.deleteClient({ caller, id }))
+  return steps
+}
+
+/** What the OAuth2 engine does: a grant, its first token, a refresh, and the old token once more. */
+async function engineActions(
+  actions: (work: () => Promise<unknown>) => Promise<AuditAction[]>,
+): Promise<AuditAction[][]> {
+  const { oauth } = t.core
+  const user = await t.makeUser({ username: 'refreshing' })
+  const wish = { name: 'engine', clientId: 'engine', grants: [] }
+  const { client } = await t.write((w) => w.createClient({ caller: t.admin, wish }))
+  const grantId = oauth.newId() as GrantId
+  const expiresAtMs = t.clock.now() + HOUR_MS
+  const grant = { id: grantId, userId: user.id, clientId: client.id, sessionId: undefined }
+  const coverage = { scopes: ['openid'], resources: [], expiresAtMs }
+  const aToken = (): EngineToken => ({
+    id: oauth.newId() as TokenId,
+    kind: 'oauth_refresh',
+    secret: new Secret(makeSecret('mintmark', 'oauth_refresh', t.core.random)),
+    clientId: client.id,
+    ownerId: user.id,
+    grantId,
+    parentId: undefined,
+    scopes: ['openid'],
+    audience: undefined,
+    boundKey: undefined,
+    expiresAtMs,
+    record: {},
+  })
+  const first = aToken()
+  const given = { ...grant, ...coverage }
+  const steps = [
+    await actions(() => oauth.saveGrant({ origin: ORIGIN, grant: given, record: {} })),
+    await actions(() => oauth.saveToken({ origin: ORIGIN, token: first })),
+  ]
+  const spends = await oauth.tokenById(first.id)
+  if (spends === undefined) throw new Error('The token was not saved.')
+  const refresh = { spends, consumes: undefined, saves: [aToken()], retry: undefined }
+  steps.push(await actions(() => oauth.exchange({ origin: ORIGIN, ...refresh })))
+  steps.push(await actions(() => oauth.punishReuse({ origin: ORIGIN, token: spends })))
+  return steps
 }
 
 describe('every change leaves exactly one record of its kind', () => {
@@ -77,6 +153,15 @@ describe('every change leaves exactly one record of its kind', () => {
       'role.deleted',
     ])
     expect(await writing((w) => w.updatePolicy({ caller, edit: {} }))).toEqual(['policy.updated'])
+    expect(await clientActions(writing)).toEqual([
+      ['user.created', 'client.created'],
+      ['client.updated'],
+      ['client.secret_replaced'],
+      ['token.revoked', 'grant.withdrawn'],
+      [],
+      ['user.updated', 'token.revoked', 'grant.withdrawn', 'client.updated'],
+      ['user.deleted', 'client.deleted'],
+    ])
     expect(await writing((w) => w.createUser({ caller, wish: { username: 'z' } }))).toEqual([
       'user.created',
     ])
@@ -128,9 +213,27 @@ describe('every change leaves exactly one record of its kind', () => {
       'user.identity_linked',
       'session.opened',
     ])
+    expect(await engineActions(actions)).toEqual([
+      ['grant.given'],
+      ['token.created'],
+      ['token.spent', 'token.created'],
+      ['token.reused', 'token.revoked', 'token.revoked', 'grant.withdrawn'],
+    ])
+    // The signing keys of both algorithms: a record for each.
+    expect(await actions(() => t.core.rotateKeys({ caller, purpose: 'oauth' }))).toEqual([
+      'key.rotated',
+      'key.rotated',
+    ])
+    expect(await actions(() => t.core.rotateKeys({ caller, purpose: 'pepper' }))).toEqual([
+      'key.rotated',
+    ])
     await t.write((w) => w.updatePolicy({ caller, edit: { retentionSeconds: 0 } }))
     t.clock.advance(1)
     expect(await actions(() => t.core.purge())).toEqual(['token.purged'])
+    t.clock.advance(25 * HOUR_MS)
+    expect((await actions(() => t.core.purge())).filter((each) => each !== 'token.purged')).toEqual(
+      ['key.purged', 'key.purged'],
+    )
 
     for (const { action } of await t.trail()) seen.add(action)
     const unused = AUDIT_ACTIONS.filter((action) => !seen.has(action))
@@ -180,12 +283,25 @@ describe('when the record cannot be written', () => {
     const role = { name: 'steadfast', description: '', scopes: [] }
     const session = await t.issue(undefined)
     const caller = t.admin
+    const machine = { name: 'steadfast', grants: ['client_credentials'] as const }
+    const { client } = await t.write((w) => w.createClient({ caller, wish: machine }))
+    const grant = await seedGrant(t, { user, client })
     t.tamper(`create trigger full before insert on audit begin select raise(abort, 'full'); end`)
     const fingerprint = () =>
       JSON.stringify(
-        ['user', '"group"', 'membership', 'token', 'role', 'policy', 'change', 'idempotency'].map(
-          (table) => t.query(`select * from ${table}`),
-        ),
+        [
+          'user',
+          'client',
+          '"grant"',
+          '"group"',
+          'membership',
+          'token',
+          'role',
+          'policy',
+          'key',
+          'change',
+          'idempotency',
+        ].map((table) => t.query(`select * from ${table}`)),
       )
     const before = fingerprint()
     const ended = await outcomes([
@@ -199,7 +315,13 @@ describe('when the record cannot be written', () => {
       t.write((w) => w.updateToken({ caller, id: token.id, edit: { name: 'x' } })),
       t.write((w) => w.deleteGroup({ caller, id: group.id })),
       t.write((w) => w.createRole({ caller, role })),
+      t.write((w) => w.createClient({ caller, wish: { ...machine, name: 'unaudited' } })),
+      t.write((w) => w.updateClient({ caller, id: client.id, edit: { active: false } })),
+      t.write((w) => w.replaceClientSecret({ caller, id: client.id })),
+      t.write((w) => w.deleteClient({ caller, id: client.id })),
+      t.write((w) => w.withdrawGrant({ caller, id: grant, reason: '' })),
       t.write((w) => w.updatePolicy({ caller, edit: { usersMayCreateTokens: true } })),
+      t.core.rotateKeys({ caller, purpose: 's7' }),
       t.core.openSessionFromToken({
         caller: await t.callerOf(session.secret),
         via: 'xms',

@@ -227,7 +227,7 @@ describe('a stolen database', () => {
     const { store, clock, file } = path
     await store.close()
     const keys = path.query('select purpose from key').map(({ purpose }) => purpose)
-    expect(keys.sort()).toEqual(['pepper', 'root', 's7-jwt'])
+    expect(keys.sort()).toEqual(['oauth-es256', 'oauth-rs256', 'pepper', 'root', 's7-jwt'])
     for (const purpose of keys) {
       path.tamper(`create table if not exists kept as select * from key;
         delete from key where purpose = '${purpose}'`)

@@ -2,6 +2,9 @@ import type * as sdk from '@mintmark/sdk'
 import type { Static } from 'typebox'
 import { expectTypeOf, it } from 'vitest'
 import type { AuditEvent, Checkpoints } from '../../src/http/api/audit.ts'
+import type * as clients from '../../src/http/api/clients.ts'
+import type { OAuthGrant } from '../../src/http/api/grants.ts'
+import type { Key } from '../../src/http/api/keys.ts'
 import type { Policy } from '../../src/http/api/policy.ts'
 import type * as wire from '../../src/http/api/schemas.ts'
 import type { Me } from '../../src/http/api/session.ts'
@@ -20,16 +23,22 @@ it('what the API answers is what the SDK says', () => {
   expectTypeOf<Static<typeof wire.Member>>().toEqualTypeOf<sdk.Member>()
   expectTypeOf<Static<typeof wire.Role>>().toEqualTypeOf<sdk.Role>()
   expectTypeOf<Static<typeof Me>>().toEqualTypeOf<sdk.Me>()
+  expectTypeOf<Static<typeof Key>>().toEqualTypeOf<sdk.Key>()
   expectTypeOf<Static<typeof Policy>>().toEqualTypeOf<sdk.Policy>()
   expectTypeOf<Static<typeof AuditEvent>>().toEqualTypeOf<sdk.AuditEvent>()
   expectTypeOf<Static<typeof Checkpoints>>().toEqualTypeOf<sdk.AuditCheckpoints>()
   expectTypeOf<Static<typeof Revocation>>().toEqualTypeOf<sdk.Revocation>()
+  expectTypeOf<Static<typeof clients.OAuthClient>>().toEqualTypeOf<sdk.OAuthClient>()
+  expectTypeOf<Static<typeof clients.IssuedClient>>().toEqualTypeOf<sdk.IssuedOAuthClient>()
+  expectTypeOf<Static<typeof OAuthGrant>>().toEqualTypeOf<sdk.OAuthGrant>()
   type TokenPage = ReturnType<typeof wire.pageOf<typeof wire.Token>>
   expectTypeOf<Static<TokenPage>>().toEqualTypeOf<sdk.Page<sdk.Token>>()
 })
 
 it('what the SDK asks is what the API takes', () => {
   expectTypeOf<Static<typeof NewToken>>().toEqualTypeOf<sdk.NewToken>()
+  expectTypeOf<Static<typeof clients.NewOAuthClient>>().toEqualTypeOf<sdk.NewOAuthClient>()
+  expectTypeOf<Static<typeof clients.OAuthClientEdit>>().toEqualTypeOf<sdk.OAuthClientEdit>()
   expectTypeOf<Static<typeof Question>>().toEqualTypeOf<sdk.Question>()
 })
 

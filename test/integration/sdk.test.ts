@@ -1,5 +1,6 @@
 import { type Client, createClient, MintmarkError } from '@mintmark/sdk'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { seedFamily } from '../support/clients.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let server: TestServer
@@ -151,12 +152,60 @@ describe('users, groups and roles', () => {
   })
 })
 
+describe('clients and grants', () => {
+  it('makes, finds, changes and deletes clients', async () => {
+    const wish = { name: 'portal', clientId: 'portal', grants: ['client_credentials' as const] }
+    const once = { idempotencyKey: 'the-very-same-client' }
+    const made = await admin.clients.create(wish, once)
+    expect(await admin.clients.create(wish, once)).toEqual(made)
+    expect(made.secret).toMatch(/^mm_client_/)
+    const { secret: _, ...client } = made
+    expect(await admin.clients.get('portal')).toEqual(client)
+    expect(await admin.clients.update(made.id, { scopes: ['deploy'] })).toMatchObject({
+      scopes: ['deploy'],
+    })
+    const next = await admin.clients.replaceSecret(made.id)
+    expect(next.secret).not.toBe(made.secret)
+    expect(await gathered(admin.clients.listAll({ text: 'portal', active: true }))).toMatchObject([
+      { id: made.id, secretPreview: next.secretPreview },
+    ])
+    await admin.clients.delete('portal')
+    await expect(admin.clients.get(made.id)).rejects.toMatchObject({
+      status: 404,
+      code: 'not_found',
+    })
+  })
+
+  it('lists and withdraws grants', async () => {
+    const { id: userId } = await admin.users.create({ username: 'granting' })
+    const { id: clientId } = await admin.clients.create({
+      name: 'granted',
+      grants: ['client_credentials'],
+    })
+    const { id, refresh } = await seedFamily(server, { userId, clientId })
+    expect(await gathered(admin.grants.listAll({ userId, clientId }))).toMatchObject([
+      { id, user: { username: 'granting' }, client: { name: 'granted' } },
+    ])
+    const { revoked } = await admin.grants.withdraw(id)
+    expect(revoked).toContain(refresh.token.id)
+    expect((await admin.grants.list({ userId })).items).toEqual([])
+    expect((await admin.grants.list({ userId, all: true })).items).toMatchObject([{ id }])
+  })
+})
+
 describe('policy and audit', () => {
   it('shows and changes the policy', async () => {
     const before = await admin.policy.get()
     const after = await admin.policy.update({ maxTokenTtlSeconds: 86_400 })
     expect(after).toEqual({ ...before, maxTokenTtlSeconds: 86_400 })
     await admin.policy.update({ maxTokenTtlSeconds: null })
+  })
+
+  it('lists and rotates keys', async () => {
+    const [made, retired] = await admin.keys.rotate('s7')
+    expect(made).toMatchObject({ purpose: 's7', state: 'current', retiredAt: null })
+    expect(retired).toMatchObject({ purpose: 's7', state: 'retired' })
+    expect(await admin.keys.list()).toContainEqual(made)
   })
 
   it('tells who did what', async () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { makeClient } from '../support/clients.ts'
 import type { OpenApi } from '../support/openapi.ts'
 import { makeGroup, makeRole, makeToken } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -17,6 +18,7 @@ beforeAll(async () => {
     tokens: (await makeToken(server, { ownerId: alice.id })).id,
     groups: await makeGroup(server, 'crew', { [alice.id]: 'READ' }),
     roles: 'reader',
+    clients: (await makeClient(server)).id,
   }
 })
 afterAll(() => server.close())
@@ -83,6 +85,9 @@ test('whose a token is cannot be changed by anybody, nor where a group belongs',
     [`groups/${ids.groups}`, { parentId: ids.groups }],
     [`users/${ids.users}`, { id: admin }],
     [`users/${ids.users}`, { username: 'admin' }],
+    [`clients/${ids.clients}`, { clientId: 'another' }],
+    [`clients/${ids.clients}`, { type: 'public' }],
+    [`clients/${ids.clients}`, { serviceUserId: admin }],
   ] as const) {
     expectProblem(await server.call('PATCH', `/api/v1/${path}`, { body: edit }), 400)
   }

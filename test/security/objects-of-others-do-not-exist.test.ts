@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { makeClient, seedFamily } from '../support/clients.ts'
 import { EVERYTHING, makeGroup, makeToken, setPolicy } from '../support/people.ts'
 import { withoutRequestId } from '../support/problem.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -9,6 +10,8 @@ let alice: { id: string; token: string }
 let bob: { id: string; token: string }
 let bobsToken: string
 let bobsGroup: string
+let bobsGrant: string
+let client: { id: string; clientId: string }
 
 beforeAll(async () => {
   server = await startServer()
@@ -17,6 +20,8 @@ beforeAll(async () => {
   await makeGroup(server, 'crew-of-alice', { [alice.id]: 'ADMIN' })
   bobsGroup = await makeGroup(server, 'crew-of-bob', { [bob.id]: 'ADMIN' })
   bobsToken = (await makeToken(server, { ownerId: bob.id, name: 'of-bob' })).id
+  client = await makeClient(server, { clientId: 'portal' })
+  bobsGrant = (await seedFamily(server, { userId: bob.id, clientId: client.id })).id
   await setPolicy(server, { usersMayCreateTokens: true })
 })
 afterAll(() => server.close())
@@ -38,6 +43,14 @@ const requests: [string, (id: string) => string, unknown?][] = [
   ['PATCH', (id) => `/api/v1/groups/${id}`, { description: 'mine' }],
   ['DELETE', (id) => `/api/v1/groups/${id}`],
   ['GET', (id) => `/api/v1/groups/${id}/members`],
+  ['GET', (id) => `/api/v1/clients/${id}`],
+  ['PATCH', (id) => `/api/v1/clients/${id}`, { active: false }],
+  ['POST', (id) => `/api/v1/clients/${id}/secret`],
+  ['DELETE', (id) => `/api/v1/clients/${id}`],
+  ['DELETE', (id) => `/api/v1/grants/${id}`],
+  ['GET', (id) => `/api/v1/grants?userId=${id}`],
+  ['GET', (id) => `/api/v1/grants?clientId=${id}`],
+  ['GET', (id) => `/api/v1/tokens?clientId=${id}`],
   ['POST', () => '/api/v1/tokens', 'OWNER'],
   ['GET', (id) => `/api/v1/tokens?ownerId=${id}`],
   ['GET', (id) => `/api/v1/tokens?creatorId=${id}`],
@@ -55,7 +68,7 @@ test.each(requests)(
   async (...request) => {
     const before = snapshot(server)
     const nothing = withoutRequestId(await send(request, NOBODY))
-    for (const id of [bobsToken, bob.id, bobsGroup]) {
+    for (const id of [bobsToken, bob.id, bobsGroup, bobsGrant, client.id]) {
       expect(withoutRequestId(await send(request, id))).toEqual(nothing)
     }
     expect(snapshot(server)).toEqual(before)
@@ -67,6 +80,15 @@ test('a group by name is as unknown as its id', async () => {
   const ask = async (group: string) =>
     withoutRequestId(await server.call('GET', `/api/v1/tokens?group=${group}`, { token }))
   expect(await ask('crew-of-bob')).toEqual(await ask('no-such-crew'))
+})
+
+test('a client id is as unknown as none', async () => {
+  const token = alice.token
+  const ask = async (method: string, id: string) =>
+    withoutRequestId(await server.call(method, `/api/v1/clients/${id}`, { token }))
+  for (const method of ['GET', 'DELETE']) {
+    expect(await ask(method, 'portal')).toEqual(await ask(method, 'no-such-client'))
+  }
 })
 
 test('a username is as unknown as nobody', async () => {
@@ -115,13 +137,18 @@ describe('the ADMIN of a group, about the members of another', () => {
 })
 
 describe('lists', () => {
-  test.each(['/api/v1/tokens', '/api/v1/groups'])('%s holds nothing of others', async (path) => {
-    for (const query of ['', '?limit=1000', '?text=bob', '?text=%25', '?text=']) {
+  test.each([
+    ['/api/v1/tokens', '?text=bob', '?text=%25', '?text='],
+    ['/api/v1/groups', '?text=bob', '?text=%25', '?text='],
+    ['/api/v1/grants', '?all=true', '?all=false'],
+  ])('%s holds nothing of others', async (path, ...queries) => {
+    for (const query of ['', '?limit=1000', ...queries]) {
       const { body, text } = await server.call('GET', path + query, { token: alice.token })
       expect(body.items).toBeDefined()
       expect(text).not.toContain(bob.id)
       expect(text).not.toContain(bobsGroup)
       expect(text).not.toContain(bobsToken)
+      expect(text).not.toContain(bobsGrant)
     }
   })
 
@@ -134,8 +161,8 @@ describe('lists', () => {
     expect(next.text).not.toContain(bob.id)
   })
 
-  test('users and the audit trail are for administrators', async () => {
-    for (const path of ['/api/v1/users', '/api/v1/audit']) {
+  test('users, clients and the audit trail are for administrators', async () => {
+    for (const path of ['/api/v1/users', '/api/v1/clients', '/api/v1/audit']) {
       const { status } = await server.call('GET', path, { token: alice.token })
       expect(status).toBe(403)
     }

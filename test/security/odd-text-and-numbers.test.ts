@@ -70,6 +70,14 @@ const requests: [string, string, string?][] = [
   ['POST', '/roles', '{"name":§}'],
   ['POST', '/roles', '{"name":"with-description","description":§}'],
   ['POST', '/roles', '{"name":"with-scope","scopes":[§]}'],
+  ['POST', '/clients', '{"name":§,"grants":[]}'],
+  ['POST', '/clients', '{"name":"with-id","clientId":§,"grants":[]}'],
+  ['POST', '/clients', '{"name":"x","redirectUris":[§]}'],
+  ['POST', '/clients', '{"name":"with-scope","scopes":[§],"grants":[]}'],
+  ['POST', '/clients', '{"name":"x","serves":[§],"resources":[§],"grants":[]}'],
+  ['POST', '/clients', '{"name":"x","accessTokenTtl":§,"grants":[]}'],
+  ['POST', '/clients', '{"name":"with-application","applicationName":§,"grants":[]}'],
+  ['POST', '/clients', '{"name":"x","jwks":{"keys":[{"kty":§,"crv":§,"x":§}]},"grants":[]}'],
   ['POST', '/login', '{"username":§,"password":§}'],
   ['PATCH', '/groups/CREW', '{"description":§}'],
   ['GET', '/tokens?text=§'],
@@ -78,6 +86,9 @@ const requests: [string, string, string?][] = [
   ['GET', '/users?text=§'],
   ['GET', '/users?username=§'],
   ['GET', '/groups?text=§'],
+  ['GET', '/clients?text=§'],
+  ['GET', '/clients/§'],
+  ['GET', '/grants?userId=§'],
   ['GET', '/audit?subjectId=§'],
   ['GET', '/audit?from=§'],
   ['DELETE', '/roles/§'],
@@ -112,7 +123,7 @@ async function forget(path: string, body: { id?: string; name?: string } | undef
   if (path === '/roles' && body?.name === 'with-description') {
     await server.call('DELETE', '/api/v1/roles/with-description')
   }
-  if (!['/tokens', '/users', '/groups'].includes(path) || body?.id === undefined) return
+  if (!['/tokens', '/users', '/groups', '/clients'].includes(path) || body?.id === undefined) return
   await server.call('DELETE', `/api/v1${path}/${body.id}`)
 }
 
@@ -124,6 +135,7 @@ test.each(['NUL', 'a lone high surrogate', 'a zero-width joiner', 'a right-to-le
       ['users', 'username'],
       ['groups', 'name'],
       ['roles', 'name'],
+      ['clients', 'name'],
     ]) {
       const answer = await call('POST', `/api/v1/${path}`, {
         rawBody: `{"${member}":${ODD[name]}}`,
@@ -202,18 +214,35 @@ describe('a value of another type is refused with 400 and changes nothing', () =
     ['PATCH', '/users/ALICE', 'active', ['true', 'false']],
     ['PATCH', '/users/ALICE', 'globalRole', []],
     ['PATCH', '/users/ALICE', 'roles', ['[]', '["a"]']],
+    ['POST', '/clients', 'name', ['"1"', '"true"']],
+    ['POST', '/clients', 'type', []],
+    ['POST', '/clients', 'scopes', ['[]', '["a"]']],
+    ['POST', '/clients', 'redirectUris', ['[]']],
+    ['POST', '/clients', 'codeTtl', []],
+    ['POST', '/clients', 'requirePkce', ['true', 'false']],
+    ['POST', '/clients', 'jwks', []],
     ['PATCH', '/policy', 'usersMayCreateTokens', ['true', 'false']],
     ['PATCH', '/policy', 'lockoutAttempts', ['1']],
     ['PATCH', '/policy', 'maxTokenTtlSeconds', ['1', 'null']],
   ]
 
+  /** What a request needs besides. */
+  const needs: Record<string, Record<string, unknown>> = {
+    '/tokens': { name: 'x' },
+    '/users': { username: 'x' },
+    '/clients': { name: 'x', grants: [] },
+  }
+  const restOf = (path: string, member: string) =>
+    Object.entries(needs[path] ?? {})
+      .filter(([name]) => name !== member)
+      .map(([name, value]) => `,"${name}":${JSON.stringify(value)}`)
+      .join('')
+
   test.each(fields)('%s %s %s', async (method, path, member, allowed) => {
     const before = snapshot(server)
     for (const value of odd.filter((each) => !allowed.includes(each))) {
-      const rest = path === '/tokens' && member !== 'name' ? ',"name":"x"' : ''
-      const more = path === '/users' && member !== 'username' ? ',"username":"x"' : rest
       const { status, text } = await call(method, `/api/v1${path.replace('ALICE', alice.id)}`, {
-        rawBody: `{"${member}":${value}${more}}`,
+        rawBody: `{"${member}":${value}${restOf(path, member)}}`,
       })
       expect(status, `${value}: ${text}`).toBe(400)
     }

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { makeClient, seedFamily } from '../support/clients.ts'
+import { type OauthSeed, seedServer } from '../support/oauth-seed.ts'
 import { EVERYTHING, makeGroup, makeRole, makeToken } from '../support/people.ts'
-import { isWrite, pathOf, type Route, startWithRoutes } from '../support/routes.ts'
+import { isOauth, isWrite, pathOf, type Route, startWithRoutes } from '../support/routes.ts'
 import type { TestServer } from '../support/server.ts'
 import { snapshot, tamper } from '../support/tables.ts'
 
@@ -11,6 +13,10 @@ interface Subject {
   group: { id: string; name: string }
   role: string
   refreshToken: string
+  /** Serials of what a client was given, by authentik's name for it. */
+  grants: Record<string, string>
+  client: string
+  grant: string
   newName: string
 }
 
@@ -27,12 +33,15 @@ const BODIES: Record<string, (subject: Subject) => unknown> = {
   'PUT /api/v1/groups/:id/members/:userId': () => ({ mode: 'ADMIN' }),
   'POST /api/v1/roles': ({ newName }) => ({ name: newName }),
   'PATCH /api/v1/roles/:name': () => ({ description: 'changed' }),
+  'POST /api/v1/clients': ({ newName }) => ({ name: newName, grants: ['client_credentials'] }),
+  'PATCH /api/v1/clients/:id': ({ newName }) => ({ name: newName }),
   'PATCH /api/v1/policy': () => ({ lockoutAttempts: 7 }),
   'POST /api/auth/v1/admin/users': ({ newName }) => ({ userId: newName }),
   'PUT /api/auth/v1/admin/users/:userId': ({ user }) => ({
     userId: user.name,
     globalRole: 'ADMIN',
   }),
+  'POST /api/v1/keys/rotate': () => ({ purpose: 's7' }),
   'POST /api/auth/v1/admin/groups': ({ newName }) => ({ groupId: newName }),
   'PUT /api/auth/v1/admin/groups/:groupId': ({ group }) => ({
     groupId: group.name,
@@ -67,12 +76,14 @@ const ENDS_IT = /^DELETE |revoke|rotate|regenerate/
 
 let server: TestServer
 let routes: Route[]
+let seed: OauthSeed
 let count = 0
 
 beforeAll(async () => {
   const started = await startWithRoutes()
   server = started.server
-  routes = started.routes
+  routes = started.routes.filter((route) => !isOauth(route))
+  seed = await seedServer(server)
 })
 afterAll(() => server.close())
 
@@ -80,12 +91,28 @@ const nameOf = ({ method, url }: Route) => `${method} ${url}`
 const bodyOf = (route: Route, subject: Subject) =>
   BODIES[nameOf(route).replace('/v2/', '/v1/')]?.(subject)
 
+async function newGrants(ownerId: string): Promise<Record<string, string>> {
+  const client = await seed.client()
+  const serialOf = async (kind: 'oauth_refresh' | 'oauth_access' | 'oauth_code') => {
+    const { token, secret } = await seed.token({ kind, ownerId, client })
+    server.remember(secret)
+    return String(token.serial)
+  }
+  return {
+    refresh_tokens: await serialOf('oauth_refresh'),
+    access_tokens: await serialOf('oauth_access'),
+    authorization_codes: await serialOf('oauth_code'),
+  }
+}
+
 async function newSubject(): Promise<Subject> {
   const name = `subject-${count++}`
   const { id: userId } = await server.makeUser({ username: `${name}-user` })
   const token = await makeToken(server, { name: `${name}-token` })
   await makeRole(server, `${name}-role`)
   const groupId = await makeGroup(server, `${name}-group`, { [userId]: 'READ' })
+  const client = (await makeClient(server)).id
+  const grant = (await seedFamily(server, { userId, clientId: client })).id
   const service = await server.call('POST', '/api/auth/v1/admin/refreshTokens', {
     body: { tokenName: `${name}-service` },
   })
@@ -99,7 +126,10 @@ async function newSubject(): Promise<Subject> {
     group: { id: groupId, name: `${name}-group` },
     role: `${name}-role`,
     refreshToken: refresh.id,
+    client,
+    grant,
     newName: `new-${name}`,
+    grants: await newGrants(userId),
   }
 }
 
@@ -111,8 +141,12 @@ function fill({ url }: Route, subject: Subject): (name: string) => string {
     if (name === 'groupId') return subject.group.name
     if (name === 'tokenId') return subject.refreshToken
     if (name === 'token_id') return subject.token.id
+    const [, grant] = /^\/api\/v3\/oauth2\/(\w+)/.exec(url) ?? []
+    if (grant !== undefined) return subject.grants[grant] ?? ''
     if (!isOurs) return subject.token.serial
     if (url.includes('/users/')) return subject.user.id
+    if (url.includes('/clients/')) return subject.client
+    if (url.includes('/grants/')) return subject.grant
     return url.includes('/groups/') ? subject.group.id : subject.token.id
   }
 }

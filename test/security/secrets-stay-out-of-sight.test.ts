@@ -13,6 +13,7 @@ let routes: Route[]
 const secrets: Record<string, string> = {}
 let tokenId: string
 let aliceId: string
+let clientId: string
 let port: number
 
 beforeAll(async () => {
@@ -34,6 +35,14 @@ beforeAll(async () => {
   const xms = await server.call('POST', '/v1/access-tokens', {
     body: { access_token: { name: 'xms', roles: ['admin'] } },
   })
+  const client = await server.call('POST', '/api/v1/clients', {
+    body: { name: 'client', clientId: 'client', grants: ['client_credentials'] },
+    headers: { 'idempotency-key': 'client-for-a-day' },
+  })
+  const replaced = await server.call('POST', '/api/v1/clients/client/secret', {
+    headers: { 'idempotency-key': 'secret-for-a-day' },
+  })
+  clientId = client.body.id
   Object.assign(secrets, {
     admin: server.adminToken,
     adminPassword: server.adminPassword,
@@ -44,6 +53,8 @@ beforeAll(async () => {
     service: service.secret,
     jwt: jwt.body.token,
     xms: xms.body.access_token.uuid,
+    client: client.body.secret,
+    clientReplaced: replaced.body.secret,
   })
   for (const [name, secret] of Object.entries(secrets)) {
     if (typeof secret !== 'string') throw new Error(`No secret: ${name}`)
@@ -76,14 +87,14 @@ test('a secret is in the answer that creates it and in no other', async () => {
   ])
   for (const { method, url } of routes) {
     if (method !== 'GET' || url.startsWith('/docs/static')) continue
-    const paths = [tokenId, aliceId, '1', '2', '3'].map((id) =>
+    const paths = [tokenId, aliceId, clientId, '1', '2', '3'].map((id) =>
       pathOf(url, (name) => rows.get(name) ?? id),
     )
     for (const path of new Set(paths)) {
       const { text } = await server.call('GET', path)
       expectNoSecret(text, path)
       expect(text.match(SECRET_PATTERN), path).toBeNull()
-      expect(text, path).not.toMatch(/argon2|"digest"|pepper|PRIVATE KEY|"sealed"/)
+      expect(text, path).not.toMatch(/argon2|"digest"|pepper_?id|PRIVATE KEY|"sealed"/i)
     }
   }
 })
@@ -142,6 +153,12 @@ describe('none is in the log, even at the level trace, when', () => {
       ['POST', '/api/v1/users', { username: 'x', roles: [secret] }],
       ['POST', '/api/v1/users', { username: 'x', email: secret }],
       ['PATCH', `/api/v1/roles/${secret}`, {}],
+      ['GET', `/api/v1/clients/${secret}`, undefined],
+      ['PATCH', `/api/v1/clients/${secret}`, {}],
+      ['POST', '/api/v1/clients', { name: 'x', redirectUris: [secret] }],
+      ['POST', '/api/v1/clients', { name: 'x', grants: [], codeTtl: secret }],
+      ['POST', '/api/v1/clients', { name: 'x', grants: [], serves: [secret] }],
+      ['GET', `/api/v1/grants?userId=${query()}`, undefined],
       ['GET', `/api/v1/users?username=${query()}`, undefined],
       ['GET', `/api/v1/tokens?group=${query()}`, undefined],
       ['GET', `/api/v1/audit?from=${query()}`, undefined],

@@ -31,6 +31,7 @@ export interface TestCore {
   store: Store
   clock: TestClock
   file: string
+  masterKey: Secret
   /** Bootstrapped FULL_ACCESS token of the first admin. */
   admin: Caller
   adminSecret: string
@@ -105,6 +106,7 @@ export async function openTestCore(): Promise<TestCore> {
     },
     clock,
     file,
+    masterKey,
     get admin() {
       return admin
     },

@@ -55,6 +55,7 @@ export function aToken(parts: Partial<Token> = {}): Token {
     lastUsedAtMs: undefined,
     lastUsedIp: undefined,
     useCount: 0,
+    oauth: undefined,
     ...parts,
   }
 }

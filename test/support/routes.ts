@@ -54,3 +54,11 @@ export function pathOf(url: string, fill: (name: string) => string): string {
 export function isWrite({ method }: Route): boolean {
   return method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS'
 }
+
+/**
+ * Doors of the OpenID provider: they take clients and browsers, not our tokens, and answer in forms of
+ * their own. test/oauth looks after them.
+ */
+export function isOauth({ url }: Route): boolean {
+  return /^\/(oauth2|device|account|\.well-known)(\/|$)/.test(url)
+}

@@ -61,8 +61,21 @@ export interface TestServer {
 
 const EPOCH_MS = Date.UTC(2030, 0, 1)
 
+function movableClock(): TestClock {
+  let nowMs = EPOCH_MS
+  return {
+    now: () => nowMs,
+    advance: (ms) => {
+      nowMs += ms
+    },
+  }
+}
+
 /** A whole server on a real SQLite file, driven in process. */
-export async function startServer(env: Record<string, string> = {}): Promise<TestServer> {
+export async function startServer(
+  env: Record<string, string> = {},
+  { clock = movableClock() }: { clock?: TestClock } = {},
+): Promise<TestServer> {
   const dataDir = mkdtempSync(join(tmpdir(), 'mintmark-test-'))
   const adminToken = `boot-${randomBytes(30).toString('base64url')}`
   const adminPassword = `${randomBytes(12).toString('base64url')} bench lamp`
@@ -76,13 +89,6 @@ export async function startServer(env: Record<string, string> = {}): Promise<Tes
     },
   })
   const log = pino({ level: 'trace' }, sink)
-  let nowMs = EPOCH_MS
-  const clock: TestClock = {
-    now: () => nowMs,
-    advance: (ms) => {
-      nowMs += ms
-    },
-  }
   const config = readConfig({
     env: {
       MINTMARK_DATA_DIR: dataDir,

@@ -44,3 +44,13 @@ export function tamper({ config }: TestServer, sql: string): void {
     db.close()
   }
 }
+
+/** Reads the database behind the server's back. */
+export function query({ config }: TestServer, sql: string): Record<string, unknown>[] {
+  const db = new DatabaseSync(config.databaseFile, { readOnly: true })
+  try {
+    return db.prepare(sql).all()
+  } finally {
+    db.close()
+  }
+}

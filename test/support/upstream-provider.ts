@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { exportJWK, generateKeyPair } from 'jose'
-import { type Context, Provider } from 'oidc-provider'
+import { type Adapter, type KoaContextWithOIDC, Provider } from 'oidc-provider'
 
 /** Who signs in at the provider, and what it says of them. */
 export interface Person {
@@ -33,7 +33,7 @@ export async function startUpstream(redirectUris: string[]): Promise<UpstreamPro
   const clientSecret = randomBytes(24).toString('base64url')
   const { privateKey } = await generateKeyPair('RS256', { extractable: true })
 
-  const provider = new Provider(issuer, {
+  const provider: Provider = new Provider(issuer, {
     clients: [
       {
         client_id: clientId,
@@ -50,16 +50,17 @@ export async function startUpstream(redirectUris: string[]): Promise<UpstreamPro
     pkce: { required: () => true },
     ttl: { AccessToken: 60, Grant: 60, IdToken: 60, Interaction: 60, Session: 60 },
     interactions: { url: () => '/sign-in' },
-    findAccount: (_: Context, sub: string) => ({
+    findAccount: (_, sub) => ({
       accountId: sub,
       claims: () => ({ sub, ...upstream.person.claims }),
     }),
     loadExistingGrant: grantEverything,
   })
 
-  async function grantEverything({ oidc }: Context) {
-    const { clientId } = oidc.client
-    const grant = new provider.Grant({ clientId, accountId: oidc.session.accountId })
+  async function grantEverything({ oidc }: KoaContextWithOIDC) {
+    const clientId = oidc.client?.clientId ?? ''
+    const accountId = oidc.session?.accountId ?? ''
+    const grant = new provider.Grant({ clientId, accountId })
     grant.addOIDCScope('openid email profile')
     await grant.save()
     return grant
@@ -68,7 +69,10 @@ export async function startUpstream(redirectUris: string[]): Promise<UpstreamPro
   const answer = provider.callback()
   server.on('request', (request, response) => {
     if (upstream.intercept?.(request, response)) return
-    if (request.url !== '/sign-in') return answer(request, response)
+    if (request.url !== '/sign-in') {
+      void answer(request, response)
+      return
+    }
     const { refuses, sub: accountId } = upstream.person
     const result = refuses ? { error: 'access_denied' } : { login: { accountId } }
     provider.interactionFinished(request, response, result).catch((error: unknown) => {
@@ -107,13 +111,14 @@ type Payload = Record<string, unknown>
 /** What the provider remembers, by model and id; it is asked for nothing else here. */
 function memory() {
   const rows = new Map<string, Payload>()
-  return (model: string) => {
+  return (model: string): Adapter => {
     const key = (id: string) => `${model}:${id}`
     return {
-      upsert: async (id: string, payload: Payload) => void rows.set(key(id), payload),
+      upsert: async (id, payload) => void rows.set(key(id), { ...payload }),
       find: async (id: string) => rows.get(key(id)),
       findByUid: async (uid: string) =>
         [...rows.values()].find((row) => row.kind === model && row.uid === uid),
+      findByUserCode: async () => undefined,
       consume: async (id: string) => void rows.set(key(id), { ...rows.get(key(id)), consumed: 1 }),
       destroy: async (id: string) => void rows.delete(key(id)),
       revokeByGrantId: async (grantId: string) => {

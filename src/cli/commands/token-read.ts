@@ -9,7 +9,14 @@ import type { Terminal } from '../terminal.ts'
 import { aboutToken } from '../token-text.ts'
 import { oneOf } from '../values.ts'
 
-const kindOf = oneOf<TokenKind>(['api', 'service', 'session'])
+const kindOf = oneOf<TokenKind>([
+  'api',
+  'service',
+  'session',
+  'oauth_code',
+  'oauth_access',
+  'oauth_refresh',
+])
 const stateOf = oneOf<TokenState>(['active', 'expired', 'revoked', 'superseded'])
 
 interface TokenListOptions extends ListOptions {

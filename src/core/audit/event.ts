@@ -8,6 +8,8 @@ export const AUDIT_ACTIONS = [
   'token.rotated',
   'token.revoked',
   'token.purged',
+  'token.spent',
+  'token.reused',
   'session.opened',
   'session.closed',
   'login.failed',
@@ -27,11 +29,28 @@ export const AUDIT_ACTIONS = [
   'role.updated',
   'role.deleted',
   'policy.updated',
+  'client.created',
+  'client.updated',
+  'client.secret_replaced',
+  'client.deleted',
+  'grant.given',
+  'grant.withdrawn',
+  'key.rotated',
+  'key.purged',
   'server.bootstrapped',
 ] as const
 
 export type AuditAction = (typeof AUDIT_ACTIONS)[number]
-export type AuditSubject = 'token' | 'user' | 'group' | 'role' | 'policy' | 'key' | 'server'
+export type AuditSubject =
+  | 'token'
+  | 'user'
+  | 'group'
+  | 'role'
+  | 'client'
+  | 'grant'
+  | 'policy'
+  | 'key'
+  | 'server'
 
 /** Who did what to what, from where. Holds no secrets. */
 export interface AuditEvent {

@@ -15,6 +15,13 @@ export interface GroupFilter {
   text?: string
 }
 
+/** A group that a user is in. */
+export interface GroupOfUser {
+  userId: UserId
+  group: Group
+  parentName: string | undefined
+}
+
 /** What the domain needs saved about groups. Deleted groups are never returned. */
 export interface GroupStore {
   /** Throws `name_taken` when the name is in use. */
@@ -39,6 +46,8 @@ export interface GroupStore {
   mode(userId: UserId, groupId: GroupId): Promise<Mode | undefined>
   membershipsOfUser(userId: UserId): Promise<NamedMembership[]>
   membershipsOfGroup(groupId: GroupId): Promise<NamedMembership[]>
+  /** The groups of all these users at once, by user then group. */
+  groupsOfUsers(ids: UserId[]): Promise<GroupOfUser[]>
   /** Every membership there is, by user then group; for the dialect without paging. */
   allMemberships(): Promise<NamedMembership[]>
 }

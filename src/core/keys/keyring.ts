@@ -1,28 +1,36 @@
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPair,
-  type KeyObject,
-} from 'node:crypto'
 import { type CheckpointKeys, checkpointKeys } from '../audit/checkpoint.ts'
 import type { Clock } from '../clock.ts'
 import { CoreError } from '../errors.ts'
 import type { NewId } from '../id.ts'
 import type { Random } from '../random.ts'
-import { deriveKey, seal, unseal } from '../seal.ts'
+import { deriveKey } from '../seal.ts'
 import { type Pepper, pepper, type Secret } from '../secret.ts'
 import type { Store } from '../store.ts'
+import { makeMissing } from './make-missing.ts'
+import {
+  algorithmOf,
+  inOrder,
+  isOver,
+  type KeyName,
+  LASTING,
+  type LastingKey,
+  type LastingPurpose,
+} from './purposes.ts'
+import { keySealer } from './sealing.ts'
+import { makeSigningKey, type SigningKey, signingKey } from './signing-key.ts'
 import type { KeyPurpose, SealedKey } from './store.ts'
 
-export interface SigningKey {
-  /** RFC 7638-like: digest of the public key. */
-  id: string
-  privateKey: KeyObject
-  publicKey: KeyObject
-}
-
-type DerivedPurpose = 'audit' | 'checkpoint' | 'cursor' | 'idempotency' | 'cookie'
+type DerivedPurpose =
+  | 'audit'
+  | 'checkpoint'
+  | 'cursor'
+  | 'idempotency'
+  | 'cookie'
+  | 'lockout'
+  | 'oauth'
+  | 'oauth-record'
+  | 'subject'
+  | 'refresh-grace'
 
 /**
  * The server's keys, opened with the master key. What lies in the database is useless without it,
@@ -33,19 +41,40 @@ export interface Keyring {
   pepper(): Pepper
   /** Current first, then those being retired; a secret is looked up under each. */
   peppers(): readonly Pepper[]
-  /** A 256-bit key for one purpose, derived from the root key. */
+  /** A 256-bit key for one purpose, derived from the root key: it outlives every rotation. */
   derived(purpose: DerivedPurpose): Buffer
   /** Ed25519 keys that sign audit checkpoints. */
   checkpointKeys(): CheckpointKeys
-  /** RS256 keys of S7 access tokens: current first, older ones only verify. */
+  /** RS256 keys of S7 access tokens: current first, retired ones verify until their overlap ends. */
   s7Keys(): readonly SigningKey[]
+  /** Keys of the OpenID provider: the current one of each algorithm, then retired ones still published. */
+  oauthKeys(): readonly SigningKey[]
+  /** A new key, sealed and not saved. Slow: never inside a transaction. */
+  make(purpose: LastingPurpose): Promise<SealedKey>
+  /** Whether our master key opens a key. */
+  opens(key: SealedKey): boolean
   /** Seals a short-lived key under the master key and saves it. */
   saveKey(purpose: 'xms-login', id: string, pem: string): Promise<void>
   openKey(
     purpose: 'xms-login',
     id: string,
   ): Promise<{ pem: string; createdAtMs: number } | undefined>
+  /** Takes over what the store has now. Happens by itself whenever a change of keys is announced. */
   reload(): Promise<void>
+  /** Rises with each reload, so that whoever holds keys knows when to fetch them anew. */
+  version(): number
+}
+
+interface Opened {
+  root: Buffer
+  peppers: readonly Pepper[]
+  s7: readonly Published[]
+  oauth: readonly Published[]
+}
+
+interface Published {
+  row: LastingKey
+  key: SigningKey
 }
 
 /**
@@ -59,71 +88,67 @@ export async function openKeyring(deps: {
   random: Random
   newId: NewId
 }): Promise<Keyring> {
-  const { store, random, clock } = deps
-  const kek = deriveKey(Buffer.from(deps.masterKey.reveal()), 'kek')
-  const contextOf = (purpose: KeyPurpose, id: string) => `${purpose}:${id}`
+  const { store, random, clock, newId } = deps
+  const sealer = keySealer(deps.masterKey, random)
 
-  const sealKey = (purpose: KeyPurpose, id: string, plain: Buffer | string): SealedKey => ({
+  const sealedKey = (purpose: KeyPurpose, id: string, plain: Buffer | string): SealedKey => ({
     id,
     purpose,
-    sealed: seal(plain, { key: kek, context: contextOf(purpose, id), random }),
+    sealed: sealer.seal({ purpose, id }, plain),
     createdAtMs: clock.now(),
     retiredAtMs: undefined,
   })
 
-  const open = (row: SealedKey): Buffer => {
-    const plain = unseal(row.sealed, { key: kek, context: contextOf(row.purpose, row.id) })
-    if (plain === undefined) {
-      throw new CoreError(
-        'not_configured',
-        'The master key does not fit this database: its keys cannot be opened. Give the MINTMARK_MASTER_KEY (or the key file) that the database was made with.',
-      )
-    }
-    return plain
+  async function make(purpose: LastingPurpose): Promise<SealedKey> {
+    if (purpose === 'root' || purpose === 'pepper') return sealedKey(purpose, newId(), random(32))
+    const { id, pem } = await makeSigningKey(algorithmOf(purpose))
+    return sealedKey(purpose, id, pem)
   }
 
-  async function makeMissing(): Promise<void> {
-    const rows = await store.keys.all()
-    const has = (purpose: KeyPurpose) => rows.some((row) => row.purpose === purpose)
-    if (has('root') && has('pepper') && has('s7-jwt')) return
-    if (rows.length > 0 || (await store.users.countAll()) > 0) {
-      throw new CoreError(
-        'not_configured',
-        'Keys are missing from a database that is in use. Restore it from a backup; new keys would make every token in it useless.',
-      )
-    }
-    const rsa = await generateRsa()
-    const pem = rsa.privateKey.export({ type: 'pkcs8', format: 'pem' })
-    await store.transaction(async (tx) => {
-      if ((await tx.keys.all()).length > 0) return
-      await tx.keys.insert(sealKey('root', deps.newId(), random(32)))
-      await tx.keys.insert(sealKey('pepper', deps.newId(), random(32)))
-      await tx.keys.insert(sealKey('s7-jwt', keyId(rsa.publicKey), pem))
-    })
-  }
-
-  let opened: { root: Buffer; peppers: Pepper[]; s7: SigningKey[] } = {
-    root: Buffer.alloc(0),
-    peppers: [],
-    s7: [],
-  }
-  const derivedKeys = new Map<string, Buffer>()
-
-  async function reload(): Promise<void> {
-    const rows = (await store.keys.all()).sort(newestAndCurrentFirst)
-    const of = (purpose: KeyPurpose) => rows.filter((row) => row.purpose === purpose)
-    const root = of('root')[0]
+  async function load(): Promise<Opened> {
+    const rows = inOrder(await store.keys.all())
+    const of = (name: KeyName) => rows.filter(({ purpose }) => LASTING[purpose].name === name)
+    const signing = (name: KeyName): Published[] =>
+      of(name).map((row) => ({
+        row,
+        key: signingKey(row.id, algorithmOf(row.purpose), sealer.open(row)),
+      }))
+    const [root] = of('root')
     if (root === undefined) throw new CoreError('not_configured', 'The root key is missing.')
-    opened = {
-      root: open(root),
-      peppers: of('pepper').map((row) => pepper(row.id, open(row))),
-      s7: of('s7-jwt').map((row) => signingKey(row.id, open(row))),
+    return {
+      root: sealer.open(root),
+      peppers: of('pepper').map((row) => pepper(row.id, sealer.open(row))),
+      s7: signing('s7'),
+      oauth: signing('oauth'),
     }
-    derivedKeys.clear()
   }
 
-  await makeMissing()
-  await reload()
+  let opened: Opened = { root: Buffer.alloc(0), peppers: [], s7: [], oauth: [] }
+  let version = 0
+  let loading: Promise<void> = Promise.resolve()
+
+  /** One after the other, so that a slow load cannot put back what a later one has replaced. */
+  function reload(): Promise<void> {
+    const done = loading.then(async () => {
+      opened = await load()
+      version++
+    })
+    loading = done.catch(() => undefined)
+    return done
+  }
+
+  // Listening comes first: a rotation elsewhere must not fall between the first load and it.
+  const stop = store.onChange((changes) =>
+    changes.some(({ subject }) => subject === 'key') ? reload() : undefined,
+  )
+  try {
+    await makeMissing({ store, sealer, make })
+    await reload()
+  } catch (error) {
+    stop()
+    throw error
+  }
+  const derivedKeys = new Map<DerivedPurpose, Buffer>()
 
   function derived(purpose: DerivedPurpose): Buffer {
     const known = derivedKeys.get(purpose)
@@ -133,47 +158,30 @@ export async function openKeyring(deps: {
     return key
   }
 
+  /** By the clock, too: a key is over on time even where nobody purges. */
+  const published = (keys: readonly Published[]): SigningKey[] =>
+    keys.filter(({ row }) => !isOver(row, clock.now())).map(({ key }) => key)
+
   return {
     pepper: () => first(opened.peppers, 'pepper'),
     peppers: () => opened.peppers,
-    s7Keys: () => opened.s7,
+    s7Keys: () => published(opened.s7),
+    oauthKeys: () => published(opened.oauth),
     derived,
     checkpointKeys: () => checkpointKeys(derived('checkpoint')),
+    make,
+    opens: sealer.fits,
     async saveKey(purpose, id, pem) {
-      await store.transaction((tx) => tx.keys.insert(sealKey(purpose, id, pem)))
+      await store.transaction((tx) => tx.keys.insert(sealedKey(purpose, id, pem)))
     },
     async openKey(purpose, id) {
       const row = await store.keys.byId(id)
       if (row === undefined || row.purpose !== purpose) return undefined
-      return { pem: open(row).toString(), createdAtMs: row.createdAtMs }
+      return { pem: sealer.open(row).toString(), createdAtMs: row.createdAtMs }
     },
     reload,
+    version: () => version,
   }
-}
-
-/** RSA-2048, made off the event loop. */
-export function generateRsa(): Promise<{ publicKey: KeyObject; privateKey: KeyObject }> {
-  return new Promise((resolve, reject) => {
-    generateKeyPair('rsa', { modulusLength: 2048 }, (error, publicKey, privateKey) => {
-      if (error) reject(error)
-      else resolve({ publicKey, privateKey })
-    })
-  })
-}
-
-function signingKey(id: string, pem: Buffer): SigningKey {
-  const privateKey = createPrivateKey(pem)
-  return { id, privateKey, publicKey: createPublicKey(privateKey) }
-}
-
-function keyId(publicKey: KeyObject): string {
-  const der = publicKey.export({ type: 'spki', format: 'der' })
-  return createHash('sha256').update(der).digest('base64url').slice(0, 22)
-}
-
-function newestAndCurrentFirst(a: SealedKey, b: SealedKey): number {
-  const retired = Number(a.retiredAtMs !== undefined) - Number(b.retiredAtMs !== undefined)
-  return retired || b.createdAtMs - a.createdAtMs
 }
 
 function first<T>(list: readonly T[], what: string): T {

@@ -2,6 +2,7 @@ import { mustBeAllowed } from '../access.ts'
 import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError, notFound } from '../errors.ts'
+import { isBuiltInScope } from '../rights.ts'
 import type { Repositories } from '../store.ts'
 import { checkProse } from '../text.ts'
 import { ADMIN_ROLE, checkScope, type Role } from './role.ts'
@@ -82,6 +83,11 @@ function checkRole(role: Role): Role {
   return {
     name: role.name,
     description: checkProse(role.description, { what: 'The description', maxLength: 2000 }),
-    scopes: [...new Set(role.scopes.map(checkScope))],
+    scopes: [...new Set(role.scopes.map(checkGrantable))],
   }
+}
+
+function checkGrantable(scope: string): string {
+  if (!isBuiltInScope(checkScope(scope))) return scope
+  throw new CoreError('invalid_input', `The scope "${scope}" is built in; every user holds it.`)
 }

@@ -100,7 +100,7 @@ export function verdictCache(maxEntries: number): VerdictCache {
           if (entry !== undefined) forget(entry)
         } else if (change.subject === 'user') {
           for (const entry of [...(owners.get(change.id as UserId) ?? [])]) forget(entry)
-        } else if (change.subject !== 'policy') {
+        } else if (change.subject !== 'policy' && change.subject !== 'client') {
           // A group's name, a role's scopes or a key touch any number of tokens, and change rarely.
           clear()
         }

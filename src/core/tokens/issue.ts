@@ -10,7 +10,7 @@ import {
 import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
-import type { TokenId, UserId } from '../id.ts'
+import type { GrantId, TokenId, UserId } from '../id.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Owner } from '../rights.ts'
 import { checkScope } from '../roles/role.ts'
@@ -19,13 +19,21 @@ import {
   digestOf,
   makeSecret,
   mayBeChosen,
+  type Pepper,
   previewOf,
   Secret,
   type SecretFormat,
 } from '../secret.ts'
 import type { Repositories } from '../store.ts'
 import { checkJsonObject, checkName, checkProse, nameKey } from '../text.ts'
-import type { Limits, Token, TokenKind, Via } from './token.ts'
+import {
+  isOauthKind,
+  type Limits,
+  type OauthFacts,
+  type Token,
+  type TokenKind,
+  type Via,
+} from './token.ts'
 
 export interface TokenWish {
   /** Absent: a new one is made. */
@@ -117,9 +125,16 @@ export interface TokenDraft {
   idleSeconds?: number
   metadata?: Record<string, unknown>
   via: Via
-  format: 'mintmark' | 'hex' | 'uuid'
+  format: 'mintmark' | 'hex' | 'uuid' | 'jwt'
   /** A secret picked by the operator instead of a random one. */
   chosenSecret?: Secret
+  /** A secret that the OAuth2 engine has given out; made by `makeSecret`, too. */
+  givenSecret?: Secret
+  oauth?: OauthFacts
+  engineRecord?: string
+  idClaims?: Record<string, unknown>
+  /** Absent: that of `successorOf`, else its own id. */
+  familyId?: TokenId | GrantId
   /** Of the token this one succeeds. */
   successorOf?: Token
   parentId?: TokenId
@@ -144,21 +159,25 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
     creatorId: draft.creatorId,
     creatorTokenId: draft.creatorTokenId,
     name,
-    nameKey: draft.kind === 'session' || name === undefined ? undefined : nameKey(name),
+    nameKey: isNameless(draft.kind) || name === undefined ? undefined : nameKey(name),
     description: checkProse(draft.description ?? '', { what: 'The description', maxLength: 2000 }),
     via: draft.via,
     format,
     preview: previewOf(text, format),
-    digest: digestOf(text, pepper),
+    digest: format === 'jwt' ? jwtDigest(id, pepper) : digestOf(text, pepper),
     pepperId: pepper.id,
     limits: draft.limits,
     metadata: draft.metadata ?? {},
-    familyId: before?.familyId ?? id,
+    // A grant's tokens share the grant's id, and ids of both are of one make.
+    familyId: (draft.familyId ?? before?.familyId ?? id) as TokenId,
     parentId: draft.parentId ?? before?.parentId,
     createdAtMs: atMs,
     updatedAtMs: atMs,
     expiresAtMs: draft.expiresAtMs,
     idleSeconds: draft.idleSeconds,
+    oauth: draft.oauth,
+    ...(draft.engineRecord === undefined ? {} : { engineRecord: draft.engineRecord }),
+    ...(draft.idClaims === undefined ? {} : { idClaims: draft.idClaims }),
     ...(before?.serial === undefined ? {} : { serial: before.serial }),
   })
   await tx.changes.append({ subject: 'token', id })
@@ -175,6 +194,10 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
 }
 
 function secretFor(draft: TokenDraft, deps: Deps): { text: string; format: SecretFormat } {
+  if (draft.format === 'jwt') return { text: '', format: 'jwt' }
+  if (draft.givenSecret !== undefined) {
+    return { text: draft.givenSecret.reveal(), format: draft.format }
+  }
   if (draft.chosenSecret === undefined) {
     return { text: makeSecret(draft.format, draft.kind, deps.random), format: draft.format }
   }
@@ -183,6 +206,16 @@ function secretFor(draft: TokenDraft, deps: Deps): { text: string; format: Secre
     throw new CoreError('invalid_input', `A chosen secret must be ${CHOSEN_SECRET}.`)
   }
   return { text, format: 'chosen' }
+}
+
+/** Stands in for the digest of a secret; its colon keeps anybody from presenting the preimage as one. */
+function jwtDigest(id: TokenId, pepper: Pepper) {
+  return digestOf(`jwt:${id}`, pepper)
+}
+
+/** Kinds whose names, if any, need not differ. */
+export function isNameless(kind: TokenKind): boolean {
+  return kind === 'session' || isOauthKind(kind)
 }
 
 /** What the audit trail keeps of a token. */
@@ -195,6 +228,7 @@ function tokenFacts(token: Token): Record<string, unknown> {
     expiresAtMs: token.expiresAtMs,
     via: token.via,
     preview: token.preview,
+    ...(token.oauth === undefined ? {} : { clientId: token.oauth.clientId }),
   }
 }
 

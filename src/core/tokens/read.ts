@@ -6,8 +6,9 @@ import type { TokenId, UserId } from '../id.ts'
 import { type Page, type Position, pageOf } from '../page.ts'
 import type { Repositories } from '../store.ts'
 import { checkJsonObject, checkName, checkProse, checkSearch, nameKey } from '../text.ts'
+import { isNameless } from './issue.ts'
 import type { TokenFilter } from './store.ts'
-import { stateOf, type Token } from './token.ts'
+import { isOauthKind, stateOf, type Token } from './token.ts'
 
 /** One token by id. Throws `not_found`, also for what the caller may not see. */
 export async function getToken(deps: Deps, caller: Caller, id: TokenId): Promise<Token> {
@@ -94,6 +95,12 @@ export async function updateToken(
   if (token === undefined) throw notFound('token')
   mustBeVisible(caller.principal, 'token.read', { what: token, policy })
   mustBeAllowed(caller.principal, 'token.update', { what: token, policy })
+  if (isOauthKind(token.kind)) {
+    throw new CoreError(
+      'invalid_input',
+      'A token of an OAuth client cannot be changed, only revoked.',
+    )
+  }
   const state = stateOf(token, deps.clock.now())
   if (state === 'revoked' || state === 'superseded') {
     throw new CoreError('token_not_active', `The token is ${state}; it is kept as it was.`)
@@ -110,7 +117,7 @@ export async function updateToken(
   const atMs = deps.clock.now()
   await tx.tokens.update(id, {
     name,
-    nameKey: token.kind === 'session' || name === undefined ? undefined : nameKey(name),
+    nameKey: isNameless(token.kind) || name === undefined ? undefined : nameKey(name),
     description,
     metadata: checkJsonObject(metadata, 'The metadata'),
     atMs,

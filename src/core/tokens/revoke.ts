@@ -3,7 +3,7 @@ import type { Actor } from '../audit/record.ts'
 import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { notFound } from '../errors.ts'
-import type { TokenId } from '../id.ts'
+import type { ClientId, GrantId, TokenId } from '../id.ts'
 import type { Repositories } from '../store.ts'
 import { checkProse } from '../text.ts'
 import type { Hit, OwnedFilter } from './store.ts'
@@ -52,9 +52,43 @@ async function revokeTree(
   { actor, token, reason }: { actor: Caller; token: Token; reason: string },
 ): Promise<Revoked> {
   const cleanReason = checkProse(reason, { what: 'The reason', maxLength: 500 })
-  const revocation = { by: actor.principal.user.id, reason: cleanReason, atMs: deps.clock.now() }
-  const hits = await tx.tokens.revokeTree(token.id, revocation)
-  return announce(deps, tx, { actor, hits, reason: cleanReason })
+  return revokeSettled(deps, tx, { actor, token, reason: cleanReason })
+}
+
+/**
+ * Kills a token once it is settled that the actor may. An access token or code dies alone, with what
+ * is derived from it; every other kind with its family, a refresh token with the grant behind it
+ * (RFC 7009, section 2.1).
+ */
+export async function revokeSettled(
+  deps: Deps,
+  tx: Repositories,
+  { actor, token, reason }: { actor: Actor; token: Token; reason: string },
+): Promise<Revoked> {
+  const revocation = { by: actor.principal?.user.id, reason, atMs: deps.clock.now() }
+  const diesAlone = token.kind === 'oauth_access' || token.kind === 'oauth_code'
+  const hits = diesAlone
+    ? await tx.tokens.revokeAlone(token.id, revocation)
+    : await tx.tokens.revokeTree(token.id, revocation)
+  if (token.kind === 'oauth_refresh') await endGrant(deps, tx, { actor, token, reason })
+  return announce(deps, tx, { actor, hits, reason })
+}
+
+async function endGrant(
+  deps: Deps,
+  tx: Repositories,
+  { actor, token, reason }: { actor: Actor; token: Token; reason: string },
+): Promise<void> {
+  // The family of a client's tokens is the grant they came of.
+  const id = token.familyId as string as GrantId
+  for (const ended of await tx.grants.revoke({ id }, deps.clock.now())) {
+    await deps.audit(tx, actor, {
+      action: 'grant.withdrawn',
+      subjectType: 'grant',
+      subjectId: ended,
+      after: { reason },
+    })
+  }
 }
 
 /** Kills what was derived from a token, not the token itself; when it is rotated away. */
@@ -81,6 +115,29 @@ export async function revokeOwned(
     atMs: deps.clock.now(),
   })
   return announce(deps, tx, { actor, hits, reason })
+}
+
+/** Kills all that a client was given; when it is disabled or deleted. */
+export async function revokeOfClient(
+  deps: Deps,
+  tx: Repositories,
+  { actor, id, reason }: { actor: Actor; id: ClientId; reason: string },
+): Promise<Revoked> {
+  const revocation = { by: actor.principal?.user.id, reason, atMs: deps.clock.now() }
+  const hits = await tx.tokens.revokeOfClient(id, revocation)
+  return announce(deps, tx, { actor, hits, reason })
+}
+
+/** Kills all that came of a grant; when it is withdrawn. Returns whom it hit. */
+export async function revokeOfGrant(
+  deps: Deps,
+  tx: Repositories,
+  { actor, id, reason }: { actor: Actor; id: GrantId; reason: string },
+): Promise<Hit[]> {
+  const revocation = { by: actor.principal?.user.id, reason, atMs: deps.clock.now() }
+  const hits = await tx.tokens.revokeFamily(id, revocation)
+  await announce(deps, tx, { actor, hits, reason })
+  return hits
 }
 
 async function announce(

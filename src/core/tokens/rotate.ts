@@ -7,7 +7,7 @@ import type { TokenId } from '../id.ts'
 import type { Repositories } from '../store.ts'
 import { expiryOf, type Issued, saveToken, standsFor, type TokenWish } from './issue.ts'
 import { revokeDerived } from './revoke.ts'
-import { stateOf, type Via } from './token.ts'
+import { isOauthKind, stateOf, type Via } from './token.ts'
 
 export interface RotationWish {
   id: TokenId
@@ -33,6 +33,12 @@ export async function rotateToken(
   mustBeAllowed(caller.principal, 'token.rotate', { what: old, policy })
   if (old.kind === 'session') {
     throw new CoreError('invalid_input', 'A login session is not rotated. Log in again instead.')
+  }
+  if (isOauthKind(old.kind)) {
+    throw new CoreError(
+      'invalid_input',
+      'The client of an OAuth token refreshes it; nobody else can rotate it.',
+    )
   }
   if (stateOf(old, nowMs) !== 'active') {
     throw new CoreError(

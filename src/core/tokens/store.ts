@@ -1,4 +1,4 @@
-import type { GroupId, TokenId, UserId } from '../id.ts'
+import type { ClientId, GrantId, GroupId, TokenId, UserId } from '../id.ts'
 import type { Position } from '../page.ts'
 import type { SecretDigest } from '../secret.ts'
 import type { Token, TokenKind, TokenState, Via } from './token.ts'
@@ -21,6 +21,9 @@ export type NewToken = Omit<
   pepperId: string
   creatorTokenId: TokenId | undefined
   serial?: number
+  /** Of OAuth tokens: what the engine keeps of it, sealed, and the claims of its ID token. */
+  engineRecord?: string
+  idClaims?: Record<string, unknown>
 }
 
 export interface TokenFilter {
@@ -32,8 +35,24 @@ export interface TokenFilter {
   groupId?: GroupId
   role?: string
   via?: Via[]
+  clientId?: ClientId
   /** Part of the name or description, caseless. */
   text?: string
+}
+
+/** Tokens that clients were given and that were not revoked, expired ones too. */
+export interface ClientTokenFilter {
+  kind: TokenKind
+  /** Whether those show that were exchanged for something newer. */
+  withSpent: boolean
+  ownerId?: UserId
+  clientId?: ClientId
+}
+
+/** What such tokens can be put in order by; clients and owners go by their serial. */
+export interface ClientTokenOrder {
+  by: 'serial' | 'client' | 'owner' | 'expiry' | 'spent'
+  descending: boolean
 }
 
 /** Live tokens of an owner, narrowed. */
@@ -84,6 +103,14 @@ export interface TokenStore {
   ): Promise<Token[]>
   /** How many `listBySerial` counts. */
   count(filter: TokenFilter, nowMs: number): Promise<number>
+  /** In that order, then by serial; for the dialect that sorts and counts rows. */
+  listOfClients(
+    filter: ClientTokenFilter,
+    order: readonly ClientTokenOrder[],
+    span: { offset: number; limit: number },
+  ): Promise<Token[]>
+  /** How many `listOfClients` counts. */
+  countOfClients(filter: ClientTokenFilter): Promise<number>
   /** Throws `name_taken`. */
   update(
     id: TokenId,
@@ -100,12 +127,28 @@ export interface TokenStore {
    * was revoked or superseded meanwhile, so two racing rotations have one winner.
    */
   supersede(id: TokenId, by: TokenId, atMs: number): Promise<boolean>
+  /** The latest use among the tokens of each grant. */
+  lastUses(ids: GrantId[]): Promise<Map<GrantId, number>>
+  /**
+   * One conditional statement: marks a code or refresh token as spent. False when it was spent or
+   * revoked meanwhile, so that racing redemptions have one winner.
+   */
+  spend(id: TokenId, by: TokenId | undefined, atMs: number): Promise<boolean>
+  engineRecordOf(id: TokenId): Promise<string | undefined>
+  /** Claims of the ID tokens that came with these tokens. */
+  idClaimsOf(ids: TokenId[]): Promise<Map<TokenId, Record<string, unknown>>>
   /** Revokes the token, its family and everything derived from them. Returns whom it hit. */
   revokeTree(id: TokenId, revocation: Revocation): Promise<Hit[]>
+  /** Revokes the token and everything derived from it, but not its family. */
+  revokeAlone(id: TokenId, revocation: Revocation): Promise<Hit[]>
   /** Revokes everything derived from the token, which itself stays as it is. */
   revokeDerived(id: TokenId, revocation: Revocation): Promise<Hit[]>
   /** Revokes all live tokens of an owner, and what is derived from them. Returns whom it hit. */
   revokeOwned(filter: OwnedFilter, revocation: Revocation): Promise<Hit[]>
+  /** Revokes what came of a grant, and what is derived from it. */
+  revokeFamily(id: GrantId, revocation: Revocation): Promise<Hit[]>
+  /** Revokes all that a client was given, and what is derived from it. */
+  revokeOfClient(id: ClientId, revocation: Revocation): Promise<Hit[]>
   recordUse(uses: Usage[]): Promise<void>
   /** Deletes at most `limit` rows that ended before `endedBeforeMs`. Returns how many. */
   purge(endedBeforeMs: number, limit: number): Promise<number>

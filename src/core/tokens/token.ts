@@ -1,8 +1,16 @@
 import type { Mode } from '../groups/group.ts'
-import type { GroupId, TokenId, UserId } from '../id.ts'
+import type { ClientId, GroupId, TokenId, UserId } from '../id.ts'
 import type { SecretFormat } from '../secret.ts'
 
-export type TokenKind = 'api' | 'service' | 'session'
+export const TOKEN_KINDS = [
+  'api',
+  'service',
+  'session',
+  'oauth_code',
+  'oauth_access',
+  'oauth_refresh',
+] as const
+export type TokenKind = (typeof TOKEN_KINDS)[number]
 
 export type TokenState = 'active' | 'expired' | 'revoked' | 'superseded'
 
@@ -10,7 +18,7 @@ export type TokenState = 'active' | 'expired' | 'revoked' | 'superseded'
 export type AccessLevel = 'READ_ONLY' | 'FULL_ACCESS'
 
 /** Through which door a token came to be. */
-export type Via = 'api' | 's7' | 'xms' | 'opal' | 'cli' | 'bootstrap'
+export type Via = 'api' | 's7' | 'xms' | 'opal' | 'authentik' | 'oauth' | 'cli' | 'bootstrap'
 
 /**
  * What a token may do at most. `null` means "all that its owner may, now and later"; a list means
@@ -71,6 +79,21 @@ export interface Token {
   lastUsedAtMs: number | undefined
   lastUsedIp: string | undefined
   useCount: number
+  /** Of tokens that an OAuth2 client was given. */
+  oauth: OauthFacts | undefined
+}
+
+export interface OauthFacts {
+  clientId: ClientId
+  /** The resource indicator (RFC 8707) that the token is for; undefined: for Mintmark itself. */
+  audience: string | undefined
+  /** Thumbprint of the key that must prove each use (DPoP, RFC 9449, section 6). */
+  boundKey: string | undefined
+}
+
+/** Issued by the OAuth2 engine: its client refreshes it, nobody names or rotates it. */
+export function isOauthKind(kind: TokenKind): boolean {
+  return kind === 'oauth_code' || kind === 'oauth_access' || kind === 'oauth_refresh'
 }
 
 /** The state at `nowMs`. Revoked wins over everything, superseded over expired. */

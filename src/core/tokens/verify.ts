@@ -24,6 +24,8 @@ export type Refusal =
   | 'role_missing'
   | 'scope_missing'
   | 'group_missing'
+  | 'wrong_audience'
+  | 'proof_missing'
 
 export type Verdict =
   | { active: true; principal: Principal }
@@ -39,6 +41,12 @@ export interface Demand {
   mode?: Mode
   /** Address of the client that presented the token. */
   ip?: string
+  /** Resource that the token is presented to; a token for a resource is good there and nowhere else. */
+  audience?: string
+  /** Thumbprint of the key whose possession the presenter has proven (DPoP). */
+  boundKey?: string
+  /** The asker looks at audience and key by itself. */
+  ignoresBinding?: boolean
 }
 
 export interface Verifier {
@@ -103,13 +111,16 @@ export function createVerifier(deps: {
   }
 
   async function verifyByIdCold(id: TokenId, demand: Demand): Promise<Verdict> {
+    const epoch = cache.epoch()
     const token = await store.tokens.byId(id)
-    return token === undefined ? UNKNOWN : admit(token, { demand })
+    if (token === undefined) return UNKNOWN
+    // No secret was presented; the id keeps its place, and no digest looks like one.
+    return admit(token, { digest: id as string as SecretDigest, epoch, demand })
   }
 
   async function admit(
     token: Token,
-    found: { digest?: SecretDigest; epoch?: number; demand: Demand },
+    found: { digest: SecretDigest; epoch: number; demand: Demand },
   ): Promise<Verdict> {
     const owner = await deps.loadOwner(token.ownerId)
     if (owner === undefined)
@@ -120,14 +131,14 @@ export function createVerifier(deps: {
       rights: effectiveRights(owner, token.limits),
     }
     const entry: CacheEntry = {
-      digest: found.digest ?? ('' as SecretDigest),
+      digest: found.digest,
       principal,
       addresses:
         token.limits.allowedIps === null ? undefined : addressTest(token.limits.allowedIps),
       active: { active: true, principal },
       lastUsedAtMs: usage.lastUsedAtMs(token.id) ?? token.lastUsedAtMs ?? token.createdAtMs,
     }
-    if (found.digest !== undefined && found.epoch !== undefined) cache.put(entry, found.epoch)
+    cache.put(entry, found.epoch)
     return decide(entry, found.demand)
   }
 
@@ -167,6 +178,12 @@ function whyUnfit(entry: CacheEntry, demand: Demand): Refusal | undefined {
   if (demand.kinds !== undefined && !demand.kinds.includes(token.kind)) return 'wrong_kind'
   // A limited token whose client is not known cannot be shown to be within its limits.
   if (entry.addresses !== undefined && !entry.addresses(demand.ip ?? '')) return 'ip_not_allowed'
+  if (token.oauth !== undefined && demand.ignoresBinding !== true) {
+    if (token.oauth.audience !== demand.audience) return 'wrong_audience'
+    if (token.oauth.boundKey !== undefined && token.oauth.boundKey !== demand.boundKey) {
+      return 'proof_missing'
+    }
+  }
   if (demand.role !== undefined && !rights.roles.has(demand.role)) return 'role_missing'
   if (demand.scope !== undefined && !hasScope(rights, demand.scope)) return 'scope_missing'
   if (demand.group !== undefined && !hasGroup(rights, demand.group, demand.mode ?? 'READ')) {

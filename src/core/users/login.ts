@@ -2,7 +2,7 @@ import { mustBeAllowed } from '../access.ts'
 import type { Caller, Origin } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
-import { digestOf } from '../secret.ts'
+import { digestOf, pepper } from '../secret.ts'
 import type { Repositories } from '../store.ts'
 import { nameKey } from '../text.ts'
 import { saveToken } from '../tokens/issue.ts'
@@ -56,8 +56,9 @@ async function findAccount(
     typeof name === 'string'
       ? await store.users.credentials(key)
       : await credentialsBySerial(store, name.serial)
-  // Keyed, because people type passwords into that field.
-  const nobody = () => digestOf(key, keyring.pepper())
+  // Keyed, because people type passwords into that field; by no pepper, so that no rotation of peppers
+  // forgets a lockout.
+  const nobody = () => digestOf(key, pepper('lockout', keyring.derived('lockout')))
   return { credentials, account: credentials?.user.id ?? nobody() }
 }
 

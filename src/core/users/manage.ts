@@ -3,6 +3,7 @@ import type { Actor } from '../audit/record.ts'
 import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError, notFound } from '../errors.ts'
+import { withdrawAll } from '../grants/manage.ts'
 import type { NamedMembership } from '../groups/group.ts'
 import type { UserId } from '../id.ts'
 import { isId } from '../id.ts'
@@ -158,7 +159,7 @@ export async function updateUser(
 
 /**
  * Deletes a user: memberships go, every token is revoked for good, the name is free again, the id is
- * never reused. Throws `forbidden`, `not_found`, `last_admin`.
+ * never reused. Throws `forbidden`, `not_found`, `last_admin`, `conflict` (the account of a client).
  */
 export async function deleteUser(
   deps: Deps,
@@ -170,13 +171,30 @@ export async function deleteUser(
   mustBeAllowed(caller.principal, 'user.manage', { what: undefined, policy })
   const user = await tx.users.byId(id)
   if (user === undefined) throw notFound('user')
-  await revokeOwned(deps, tx, { actor: caller, ownerId: id, reason: 'user deleted' })
+  if (user.kind === 'service' && (await tx.clients.byServiceUser(id)) !== undefined) {
+    throw new CoreError(
+      'conflict',
+      'This is the service account of an OAuth client. Delete the client, and it goes with it.',
+    )
+  }
+  await removeUser(deps, tx, { actor: caller, user, reason: 'user deleted' })
+}
+
+/** Deletes a user once it is settled that the actor may. Throws `last_admin`. */
+export async function removeUser(
+  deps: Deps,
+  tx: Repositories,
+  { actor, user, reason }: { actor: Actor; user: User; reason: string },
+): Promise<void> {
+  const { id } = user
+  await revokeOwned(deps, tx, { actor, ownerId: id, reason })
+  await withdrawAll(deps, tx, { actor, which: { userId: id }, reason })
   await tx.groups.removeMembershipsOf(id)
   await tx.roles.setForUser(id, [])
   await tx.users.remove(id, deps.clock.now())
   await mustKeepAnAdmin(tx)
   await tx.changes.append({ subject: 'user', id })
-  await deps.audit(tx, caller, {
+  await deps.audit(tx, actor, {
     action: 'user.deleted',
     subjectType: 'user',
     subjectId: id,

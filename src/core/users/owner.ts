@@ -12,6 +12,8 @@ export async function loadOwner(repos: Repositories, id: UserId): Promise<Owner 
     repos.roles.ofUser(id),
     repos.groups.membershipsOfUser(id),
   ])
+  // A client's service account acts for the client, which holds the scopes it was given.
+  const client = user.kind === 'service' ? await repos.clients.byServiceUser(id) : undefined
   const names = new Set(roles.map((role) => role.name))
   const isAdmin = user.globalRole === 'ADMIN'
   if (isAdmin) names.add(ADMIN_ROLE)
@@ -19,7 +21,9 @@ export async function loadOwner(repos: Repositories, id: UserId): Promise<Owner 
     user,
     roles: names,
     groups: heldGroups(memberships),
-    scopes: isAdmin ? 'all' : new Set(roles.flatMap((role) => role.scopes)),
+    scopes: isAdmin
+      ? 'all'
+      : new Set([...roles.flatMap((role) => role.scopes), ...(client?.scopes ?? [])]),
   }
 }
 

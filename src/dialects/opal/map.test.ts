@@ -47,6 +47,7 @@ const tokens: fc.Arbitrary<CoreToken> = fc
     supersededBy: undefined,
     lastUsedIp: undefined,
     useCount: 0,
+    oauth: undefined,
   }))
 
 const positions: fc.Arbitrary<Position> = fc.record({

@@ -1,6 +1,6 @@
 import { constants, createPrivateKey, type KeyObject, privateDecrypt } from 'node:crypto'
 import type { Core } from '../../core/core.ts'
-import { generateRsa } from '../../core/keys/keyring.ts'
+import { generateRsa } from '../../core/keys/signing-key.ts'
 
 /** One key serves everybody for a while: making one takes a good part of a second of a core. */
 const HANDED_OUT_MS = 5 * 60_000

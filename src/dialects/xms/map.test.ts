@@ -52,6 +52,7 @@ const base: Token = {
   lastUsedAtMs: undefined,
   lastUsedIp: undefined,
   useCount: 0,
+  oauth: undefined,
 }
 
 const tokens: fc.Arbitrary<Token> = fc

@@ -5,7 +5,10 @@ import { bearerCredential } from '../credential.ts'
 import { answerErrors, problemDocument } from '../errors.ts'
 import type { ApiParts } from '../parts.ts'
 import { auditRoutes } from './audit.ts'
+import { clientRoutes } from './clients.ts'
+import { grantRoutes } from './grants.ts'
 import { groupRoutes } from './groups.ts'
+import { keyRoutes } from './keys.ts'
 import { policyRoutes } from './policy.ts'
 import { roleRoutes } from './roles.ts'
 import { sessionRoutes } from './session.ts'
@@ -24,6 +27,9 @@ export async function registerApi(app: FastifyInstance, parts: ApiParts): Promis
   userRoutes(scope, parts)
   groupRoutes(scope, parts)
   roleRoutes(scope, parts)
+  clientRoutes(scope, parts)
+  grantRoutes(scope, parts)
   policyRoutes(scope, parts)
+  keyRoutes(scope, parts)
   auditRoutes(scope, parts)
 }

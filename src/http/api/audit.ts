@@ -10,7 +10,17 @@ import { Id, Instant, JsonObject, Nullable, PageQuery, pageOf, problems } from '
 
 const Facts = Nullable(JsonObject)
 const Text = Nullable(Type.String())
-const SubjectType = Type.Enum(['token', 'user', 'group', 'role', 'policy', 'key', 'server'])
+const SubjectType = Type.Enum([
+  'token',
+  'user',
+  'group',
+  'role',
+  'client',
+  'grant',
+  'policy',
+  'key',
+  'server',
+])
 
 export const AuditEvent = Type.Object({
   sequence: Type.Integer(),

@@ -2,7 +2,7 @@ import type { AuditRecord } from '../../core/audit/event.ts'
 import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Group } from '../../core/groups/group.ts'
-import type { GroupId, UserId } from '../../core/id.ts'
+import type { ClientId, GroupId, UserId } from '../../core/id.ts'
 import type { Cursors, Page, Position } from '../../core/page.ts'
 import { stateOf, type Token } from '../../core/tokens/token.ts'
 import type { User } from '../../core/users/user.ts'
@@ -29,6 +29,7 @@ export function parseInstant(text: string): number {
 export interface Names {
   users: Map<UserId, string>
   groups: Map<GroupId, string>
+  clients: Map<ClientId, { clientId: string; name: string }>
   nowMs: number
 }
 
@@ -41,12 +42,20 @@ export async function namesFor(core: Core, tokens: readonly Token[]): Promise<Na
   return {
     users: await core.usernames(ids),
     groups: needsGroups ? await core.groupNames() : new Map(),
+    clients: await core.clientLabels(
+      tokens.flatMap(({ oauth }) => (oauth === undefined ? [] : [oauth.clientId])),
+    ),
     nowMs: core.clock.now(),
   }
 }
 
-export function tokenOut(token: Token, { users, groups, nowMs }: Names) {
+export function tokenOut(token: Token, { users, groups, clients, nowMs }: Names) {
   const { limits } = token
+  const clientOut = (id: ClientId) => ({
+    id,
+    clientId: clients.get(id)?.clientId ?? null,
+    name: clients.get(id)?.name ?? null,
+  })
   const person = (id: UserId) => ({ id, username: users.get(id) ?? null })
   return {
     id: token.id,
@@ -67,6 +76,8 @@ export function tokenOut(token: Token, { users, groups, nowMs }: Names) {
     scopes: limits.scopes === null ? null : [...limits.scopes],
     allowedIps: limits.allowedIps === null ? null : [...limits.allowedIps],
     metadata: token.metadata,
+    client: token.oauth === undefined ? null : clientOut(token.oauth.clientId),
+    audience: token.oauth?.audience ?? null,
     familyId: token.familyId,
     parentId: token.parentId ?? null,
     createdAt: instant(token.createdAtMs),

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { TOKEN_KINDS } from '../../core/tokens/token.ts'
 
 /** Shapes that several routes of our own API share. Instants on this wire are RFC 3339, UTC. */
 
@@ -17,7 +18,7 @@ export const Mode = Type.Enum(['READ', 'WRITE', 'ADMIN'], { description: 'READ <
 export const AccessLevel = Type.Enum(['READ_ONLY', 'FULL_ACCESS'])
 export const GlobalRole = Type.Enum(['ADMIN', 'USER'])
 export const UserKind = Type.Enum(['person', 'service'])
-export const TokenKind = Type.Enum(['api', 'service', 'session'])
+export const TokenKind = Type.Enum([...TOKEN_KINDS])
 export const TokenState = Type.Enum(['active', 'expired', 'revoked', 'superseded'])
 
 const Problem = Type.Object(
@@ -81,6 +82,13 @@ export const Token = Type.Object({
   scopes: Nullable(Type.Array(Type.String())),
   allowedIps: Nullable(Type.Array(Type.String())),
   metadata: JsonObject,
+  client: Nullable(
+    Type.Object(
+      { id: Id, clientId: Nullable(Type.String()), name: Nullable(Type.String()) },
+      { description: 'The OAuth client that was given it' },
+    ),
+  ),
+  audience: Nullable(Type.String({ description: 'The one resource that it is for (RFC 8707)' })),
   familyId: Id,
   parentId: Nullable(Id),
   createdAt: Instant,

@@ -3,7 +3,7 @@ import type { Caller } from '../../core/caller.ts'
 import type { Writes } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Mode as CoreMode } from '../../core/groups/group.ts'
-import { type GroupId, isId, type TokenId, type UserId } from '../../core/id.ts'
+import { type ClientId, type GroupId, isId, type TokenId, type UserId } from '../../core/id.ts'
 import type { Issued, TokenWish } from '../../core/tokens/issue.ts'
 import type { TokenFilter } from '../../core/tokens/store.ts'
 import type { GroupLimit } from '../../core/tokens/token.ts'
@@ -11,6 +11,7 @@ import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { namesFor, pageOut, pageWish, parseInstant, tokenOut } from './format.ts'
+import { doOnce, onceHeaders } from './once.ts'
 import {
   AccessLevel,
   Id,
@@ -31,14 +32,6 @@ const tags = ['tokens']
 const params = Type.Object({ id: Id })
 const Name = Type.String({ maxLength: 255 })
 const Description = Type.String({ maxLength: 2000 })
-const headers = Type.Object({
-  'idempotency-key': Type.Optional(
-    Type.String({
-      description:
-        'Repeating it within a day gives the first answer again; 8 to 255 visible ASCII characters',
-    }),
-  ),
-})
 const Expiry = Nullable(Instant)
 
 export const NewToken = Type.Object(
@@ -127,16 +120,14 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
   const cursors = core.cursors('tokens')
   /** Runs once per Idempotency-Key; the names are looked up afterwards, outside the transaction. */
   async function issueOnce(
-    caller: Caller,
-    { key, request }: { key: string | undefined; request: unknown },
+    exchange: Parameters<typeof doOnce>[1],
     work: (w: Writes) => Promise<Issued>,
   ) {
-    const { value, replayed } = await core.writeOnce({ caller, key, request }, async (w) => {
-      const { token, secret } = await work(w)
-      return { token, secret: secret.reveal() }
+    const { token, secret } = await doOnce(core, exchange, async (w) => {
+      const issued = await work(w)
+      return { token: issued.token, secret: issued.secret.reveal() }
     })
-    const names = await namesFor(core, [value.token])
-    return { body: { ...tokenOut(value.token, names), secret: value.secret }, replayed }
+    return { ...tokenOut(token, await namesFor(core, [token])), secret }
   }
 
   app.get(
@@ -155,6 +146,7 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
             group: Type.Optional(
               Type.String({ maxLength: 150, description: 'Name or id of a group in its limits' }),
             ),
+            clientId: Type.Optional(Id),
             text: Type.Optional(Type.String({ maxLength: 200 })),
           },
           { additionalProperties: false },
@@ -164,7 +156,7 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
     },
     async (request) => {
       const caller = callerOf(request)
-      const { ownerId, creatorId, kind, state, group, text } = request.query
+      const { ownerId, creatorId, kind, state, group, clientId, text } = request.query
       const groupId = group === undefined ? undefined : await groupIdOf(caller, group)
       const filter: TokenFilter = {
         ...(ownerId === undefined ? {} : { ownerId: ownerId as UserId }),
@@ -172,6 +164,7 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
         ...(kind === undefined ? {} : { kinds: [kind] }),
         ...(state === undefined ? {} : { states: [state] }),
         ...(groupId === undefined ? {} : { groupId }),
+        ...(clientId === undefined ? {} : { clientId: clientId as ClientId }),
         ...(text === undefined ? {} : { text }),
       }
       const page = await core.read.tokens(caller, { filter, ...pageWish(request.query, cursors) })
@@ -190,18 +183,17 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
       schema: {
         tags,
         summary: 'Create a token; its secret is shown this once',
-        headers,
+        headers: onceHeaders,
         body: NewToken,
         response: { 201: IssuedToken, ...problems },
       },
     },
     async (request, reply) => {
       const caller = callerOf(request)
-      const once = { key: request.headers['idempotency-key'], request: ['create', request.body] }
-      const { body, replayed } = await issueOnce(caller, once, async (w) =>
+      const asked = ['create', request.body]
+      const body = await issueOnce({ request, reply, asked }, async (w) =>
         w.issueToken({ caller, wish: await wishOf(w, request.body), via: 'api' }),
       )
-      if (replayed) reply.header('idempotency-replayed', 'true')
       return reply.code(201).header('location', `/api/v1/tokens/${body.id}`).send(body)
     },
   )
@@ -248,7 +240,7 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
         tags,
         summary: 'Replace a token by a successor with the same rights; the old secret dies at once',
         params,
-        headers,
+        headers: onceHeaders,
         body: Type.Optional(
           Nullable(
             Type.Object({ expiresAt: Type.Optional(Expiry) }, { additionalProperties: false }),
@@ -262,11 +254,10 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
       const id = request.params.id as TokenId
       const expiresAt = request.body?.expiresAt
       const wish = { id, ...(expiresAt === undefined ? {} : { expires: expiresOf(expiresAt) }) }
-      const once = { key: request.headers['idempotency-key'], request: ['rotate', wish] }
-      const { body, replayed } = await issueOnce(caller, once, (w) =>
+      const asked = ['rotate', wish]
+      const body = await issueOnce({ request, reply, asked }, (w) =>
         w.rotateToken({ caller, wish, via: 'api' }),
       )
-      if (replayed) reply.header('idempotency-replayed', 'true')
       return reply.send(body)
     },
   )

@@ -4,6 +4,7 @@ import { type Static, Type } from 'typebox'
 import { can } from '../../core/access.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Principal } from '../../core/rights.ts'
+import type { TokenKind as TokenKindName } from '../../core/tokens/token.ts'
 import type { Demand } from '../../core/tokens/verify.ts'
 import { callerOf, verdictOn } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
@@ -32,6 +33,18 @@ export const Question = Type.Object(
     ip: Type.Optional(
       Type.String({ maxLength: 64, description: 'Address of the client that presented the token' }),
     ),
+    audience: Type.Optional(
+      Type.String({
+        maxLength: 2000,
+        description: 'The resource that you are; a token for a resource is good there alone',
+      }),
+    ),
+    boundKey: Type.Optional(
+      Type.String({
+        maxLength: 64,
+        description: 'Thumbprint of the key whose DPoP proof you have checked (RFC 9449)',
+      }),
+    ),
   },
   { additionalProperties: false },
 )
@@ -53,6 +66,7 @@ export const Answer = Type.Object({
   scopes: Type.Optional(Nullable(Type.Array(Type.String()))),
   expiresAt: Type.Optional(Nullable(Instant)),
   metadata: Type.Optional(JsonObject),
+  audience: Type.Optional(Nullable(Type.String())),
 })
 
 /** What is said of a live token. */
@@ -67,8 +81,12 @@ function activeAnswer(principal: Principal) {
     ...rightsOut(principal),
     expiresAt: instantOrNull(principal.derivedUntilMs ?? token.expiresAtMs),
     metadata: token.metadata,
+    audience: token.oauth?.audience ?? null,
   }
 }
+
+/** Codes and refresh tokens are for the token endpoint; whoever presents one elsewhere presents nothing. */
+const VERIFIABLE: readonly TokenKindName[] = ['api', 'service', 'session', 'oauth_access']
 
 /** A demand that says less than was meant must not be answered yes. Throws `invalid_input`. */
 function checkDemand({ group, mode, ip }: Omit<Static<typeof Question>, 'token'>): void {
@@ -106,7 +124,8 @@ export function verifyRoutes(app: Scope, { core, jwts, metrics }: ApiParts): voi
     async (request, reply) => {
       const { token, ...demand } = request.body
       checkDemand(demand)
-      const verdict = await verdictOn(token, { core, jwts, demand: demand as Demand })
+      const wanted = { ...demand, kinds: VERIFIABLE } as Demand
+      const verdict = await verdictOn(token, { core, jwts, demand: wanted })
       metrics.verdicts.inc({ outcome: verdict.active ? 'active' : verdict.reason })
       if (verdict.active) {
         // Fastify sends a string as it is; the type wants the object that it was made from.

@@ -1,7 +1,11 @@
 import type { Migration } from 'kysely/migration'
 import { up as init } from './0001-init.ts'
+import { up as oauth } from './0002-oauth.ts'
+import { up as keys } from './0003-keys.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
 export const migrations: Record<string, Migration> = {
   '0001-init': { up: init },
+  '0002-oauth': { up: oauth },
+  '0003-keys': { up: keys },
 }

@@ -1,0 +1,13 @@
+import type { ErrorOptions, Failure } from '../http/errors.ts'
+
+/** Errors as OAuth spells them (RFC 6749, section 5.2). */
+export const oauthErrors: ErrorOptions = {
+  shape: (failure) => ({ error: errorOf(failure), error_description: failure.message }),
+}
+
+function errorOf({ status, code }: Failure): string {
+  if (code === 'unauthenticated') return 'invalid_token'
+  if (code === 'forbidden' || code === 'beyond_rights') return 'access_denied'
+  if (status === 503) return 'temporarily_unavailable'
+  return status >= 500 ? 'server_error' : 'invalid_request'
+}

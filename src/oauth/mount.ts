@@ -1,0 +1,87 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type Provider from 'oidc-provider'
+import { originOf } from '../http/auth.ts'
+import type { LoginCookie } from './login-cookie.ts'
+import { oauthRequests } from './request.ts'
+import { ROUTES } from './routes.ts'
+
+/** Doors of the engine that people come through in a browser, or that are asked without a client. */
+const DOORS: ['GET' | 'POST' | 'OPTIONS', string][] = [
+  ['GET', '/.well-known/openid-configuration'],
+  ['OPTIONS', '/.well-known/openid-configuration'],
+  ['GET', '/.well-known/oauth-authorization-server'],
+  ['OPTIONS', '/.well-known/oauth-authorization-server'],
+  ['GET', ROUTES.jwks],
+  ['OPTIONS', ROUTES.jwks],
+  ['GET', ROUTES.authorization],
+  ['GET', `${ROUTES.authorization}/:uid`],
+  ['POST', ROUTES.token],
+  ['OPTIONS', ROUTES.token],
+  ['GET', ROUTES.userinfo],
+  ['POST', ROUTES.userinfo],
+  ['OPTIONS', ROUTES.userinfo],
+  ['POST', ROUTES.pushed_authorization_request],
+  ['OPTIONS', ROUTES.pushed_authorization_request],
+  ['POST', ROUTES.device_authorization],
+  ['OPTIONS', ROUTES.device_authorization],
+  ['GET', ROUTES.end_session],
+  ['GET', `${ROUTES.end_session}/success`],
+  ['POST', `${ROUTES.end_session}/confirm`],
+  ['GET', ROUTES.code_verification],
+  ['POST', ROUTES.code_verification],
+  ['GET', `${ROUTES.code_verification}/:uid`],
+]
+
+/** Doors where guessing could pay: codes that people type, secrets of clients. */
+const GUESSABLE = new Set<string>([ROUTES.code_verification])
+
+/** What a browser may do on pages that the engine makes itself: no script but the one it names. */
+const BASE_CSP = "default-src 'none'; script-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+
+export interface Mounted {
+  issuer: string
+  login: LoginCookie
+  engine: () => Provider
+}
+
+/** Puts the engine's routes into the server; it reads bodies and writes answers by itself. */
+export function mountEngine(app: FastifyInstance, { issuer, login, engine }: Mounted): void {
+  const { host, pathname, protocol } = new URL(issuer)
+  const base = pathname === '/' ? '' : pathname.replace(/\/$/, '')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_, __, done) => done(null))
+
+  async function pass(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const { raw } = request
+    // Host and scheme are the operator's word, not the caller's (RFC 8414, section 3.3).
+    raw.headers.host = host
+    raw.headers['x-forwarded-proto'] = protocol.slice(0, -1)
+    delete raw.headers['x-forwarded-host']
+    delete raw.headers['x-forwarded-for']
+    // Without it the engine publishes endpoints that do not exist.
+    Object.assign(raw, { originalUrl: `${base}${raw.url}` })
+    reply.hijack()
+    for (const [name, value] of Object.entries(reply.getHeaders())) {
+      if (value !== undefined) reply.raw.setHeader(name, value)
+    }
+    reply.raw.setHeader('x-request-id', request.id)
+    reply.raw.setHeader('cache-control', 'no-store')
+    reply.raw.setHeader('content-security-policy', BASE_CSP)
+    reply.raw.setHeader('referrer-policy', 'same-origin')
+    let known: ReturnType<LoginCookie['read']> | undefined
+    const context = {
+      origin: originOf(request, 'oauth'),
+      login: () => {
+        known ??= login.read(raw, request.ip)
+        return known
+      },
+    }
+    await oauthRequests.run(context, () => engine().callback()(raw, reply.raw))
+    return reply
+  }
+
+  for (const [method, url] of DOORS) {
+    const config = GUESSABLE.has(url) ? { public: true, rateLimit: {} } : { public: true }
+    app.route({ method, url, config, handler: pass })
+  }
+}
