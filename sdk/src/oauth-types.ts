@@ -11,6 +11,8 @@ export type OAuthGrantType =
   | 'urn:ietf:params:oauth:grant-type:device_code'
   | 'urn:ietf:params:oauth:grant-type:token-exchange'
 
+export type SigningAlgorithm = 'RS256' | 'ES256'
+
 /** What `sub` is in a client's tokens. */
 export type SubjectMode =
   | 'hashed_user_id'
@@ -50,6 +52,8 @@ export interface OAuthClient {
   accessTokenTtl: string
   refreshTokenTtl: string
   subjectMode: SubjectMode
+  /** Of its ID tokens and JWT access tokens. */
+  signingAlgorithm: SigningAlgorithm
   requirePkce: boolean
   applicationSlug: string | null
   applicationName: string | null
@@ -77,6 +81,8 @@ interface OAuthClientSettings {
   accessTokenTtl?: string
   refreshTokenTtl?: string
   subjectMode?: SubjectMode
+  /** Default: RS256. */
+  signingAlgorithm?: SigningAlgorithm
   requirePkce?: boolean
   applicationSlug?: string
 }

@@ -25,6 +25,7 @@ export function aboutClient(client: OAuthClient): string {
     ['access tokens', client.accessTokenTtl],
     ['refresh tokens', client.refreshTokenTtl],
     ['subject', client.subjectMode],
+    ['signed with', client.signingAlgorithm],
     ['PKCE', client.requirePkce ? 'required' : 'not required'],
     [
       'application',

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { JsonWebKeySet, OAuthGrantType, SubjectMode } from '@mintmark/sdk'
+import type { JsonWebKeySet, OAuthGrantType, SigningAlgorithm, SubjectMode } from '@mintmark/sdk'
 import { InvalidArgumentError } from 'commander'
 import { jsonObject, oneOf } from './values.ts'
 
@@ -26,6 +26,8 @@ export function grantTypes(text: string, before: OAuthGrantType[] = []): OAuthGr
 export function shortGrant(grant: OAuthGrantType): string {
   return Object.entries(GRANTS).find(([, long]) => long === grant)?.[0] ?? grant
 }
+
+export const signingAlgorithmOf = oneOf<SigningAlgorithm>(['RS256', 'ES256'])
 
 export const subjectModeOf = oneOf<SubjectMode>([
   'hashed_user_id',

@@ -3,6 +3,7 @@ import type { Core } from '../core/core.ts'
 import type { ClientId, GrantId, TokenId, UserId } from '../core/id.ts'
 import type { EngineToken, OauthKind } from '../core/oauth/tokens.ts'
 import { Secret } from '../core/secret.ts'
+import type { Token } from '../core/tokens/token.ts'
 import { clientMetadata } from './client-metadata.ts'
 import { type PollWatch, pollWatch } from './polling.ts'
 import { currentRequest } from './request.ts'
@@ -159,6 +160,8 @@ function tokenAdapter(core: Core, model: string, kind: OauthKind): Adapter {
       const found = await core.oauth.findToken(id, kind)
       if (found === undefined || found.record.kind !== model) return undefined
       const { token, record } = found
+      // The engine's tolerance is for the clocks of others; this one is ours.
+      if (kind === 'oauth_access' && isOver(core, token)) return undefined
       const unit = unitOf(Provider.ctx)
       if (unit !== undefined && kind !== 'oauth_access') unit.presented = token
       return {
@@ -182,6 +185,10 @@ function tokenAdapter(core: Core, model: string, kind: OauthKind): Adapter {
     },
     revokeByGrantId: revokeGrant,
   }
+}
+
+function isOver(core: Core, { expiresAtMs }: Token): boolean {
+  return expiresAtMs !== undefined && expiresAtMs <= core.clock.now()
 }
 
 /** A token as the engine describes it; the caller has checked nothing of it yet. */

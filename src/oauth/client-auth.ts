@@ -105,7 +105,8 @@ async function byAssertion(
       },
     )
     const { jti, exp = 0 } = payload
-    if (typeof jti !== 'string' || jti === '' || !isPlausibleAssertion(payload, core.clock.now())) return WRONG
+    if (typeof jti !== 'string' || jti === '' || !isPlausibleAssertion(payload, core.clock.now()))
+      return WRONG
     const expiresAt = exp + SKEW_SECONDS
     const isFirst = await isFirstUse(core, { issuer: client.clientId, id: jti, expiresAt })
     return isFirst ? { client } : WRONG

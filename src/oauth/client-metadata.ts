@@ -1,5 +1,5 @@
 import type { AdapterPayload } from 'oidc-provider'
-import type { Client } from '../core/clients/client.ts'
+import type { Client, SigningAlgorithm } from '../core/clients/client.ts'
 import { parseDuration } from '../core/clients/duration.ts'
 
 /** What the engine must know of a client beyond the registered metadata (RFC 7591). */
@@ -8,6 +8,7 @@ export interface OwnMetadata {
   accessTokenTtl: number
   refreshTokenTtl: number
   requirePkce: boolean
+  signingAlgorithm: SigningAlgorithm
 }
 
 /** Stands where the engine wants a secret: it is compared by us, and never here. */
@@ -20,6 +21,7 @@ export function clientMetadata(client: Client): AdapterPayload {
     accessTokenTtl: parseDuration(client.accessTokenTtl),
     refreshTokenTtl: parseDuration(client.refreshTokenTtl),
     requirePkce: client.requirePkce,
+    signingAlgorithm: client.signingAlgorithm,
   }
   const method = authMethodOf(client)
   return {
@@ -32,6 +34,7 @@ export function clientMetadata(client: Client): AdapterPayload {
     grant_types: [...client.grants],
     response_types: client.grants.includes('authorization_code') ? ['code'] : [],
     scope: client.scopes.join(' ') || 'openid',
+    id_token_signed_response_alg: client.signingAlgorithm,
     token_endpoint_auth_method: method,
     ...(method === 'client_secret_basic' ? { client_secret: SECRET_IS_ELSEWHERE } : {}),
     ...(client.jwks === undefined ? {} : { jwks: client.jwks }),

@@ -25,7 +25,8 @@ const INACTIVE = { active: false }
 /**
  * Token introspection (RFC 7662) by our own verify path, for every kind of token. A client learns of
  * tokens of its own and of those for resources that it serves; who holds the role `verifier` of all.
- * Everybody else hears that a token is not active.
+ * Everybody else hears that a token is not active. `ip`, beyond the RFC, is the address of whoever
+ * presented the token: one that is limited to addresses is not active without it.
  */
 export function introspectionRoute(app: FastifyInstance, parts: IntrospectionParts): void {
   const { core, jwts, issuer, metrics } = parts
@@ -35,11 +36,12 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
   app.post(ROUTES.introspection, { config: { public: true } }, async (request, reply) => {
     const asker = await askerOf(request)
     if ('refused' in asker) return refuseClient(request, reply, asker.refused)
-    const presented = formOf(request).get('token')
+    const form = formOf(request)
+    const presented = form.get('token')
     if (presented === undefined || presented === '') {
       return refuseClient(request, reply, 'invalid_request')
     }
-    return answer(reply, { presented, asker, ip: request.ip })
+    return answer(reply, { presented, asker, ip: form.get('ip') })
   })
 
   async function askerOf(request: FastifyRequest) {
@@ -56,10 +58,10 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
 
   async function answer(
     reply: FastifyReply,
-    { presented, asker, ip }: { presented: string; asker: Asker; ip: string },
+    { presented, asker, ip }: { presented: string; asker: Asker; ip: string | undefined },
   ): Promise<FastifyReply> {
-    // Where the token came from is for the resource server to look at; it only asks what it is.
-    const demand = { ignoresBinding: true, ip }
+    // Whom it was presented to and with which proof is for the resource server to look at.
+    const demand = { ignoresBinding: true, ...(ip === undefined ? {} : { ip }) }
     const verdict = await verdictOn(presented, { core, jwts, demand })
     const mayKnow = verdict.active && (await isEntitled(verdict.principal, asker))
     metrics.verdicts.inc({

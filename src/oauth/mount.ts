@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type Provider from 'oidc-provider'
 import { originOf } from '../http/auth.ts'
+import { mustComeFromOurSite, sendErrorPage } from './form.ts'
 import type { LoginCookie } from './login-cookie.ts'
 import { oauthRequests } from './request.ts'
 import { ROUTES } from './routes.ts'
@@ -35,17 +36,21 @@ const DOORS: ['GET' | 'POST' | 'OPTIONS', string][] = [
 /** Doors where guessing could pay: codes that people type, secrets of clients. */
 const GUESSABLE = new Set<string>([ROUTES.code_verification])
 
+/** Doors that only pages post to, which the engine shows to people. */
+const FORMS = new Set<string>([ROUTES.code_verification, `${ROUTES.end_session}/confirm`])
+
 /** What a browser may do on pages that the engine makes itself: no script but the one it names. */
 const BASE_CSP = "default-src 'none'; script-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 export interface Mounted {
   issuer: string
   login: LoginCookie
-  engine: () => Provider
+  /** What answers a request, by the engine of the moment. */
+  handle: () => ReturnType<Provider['callback']>
 }
 
 /** Puts the engine's routes into the server; it reads bodies and writes answers by itself. */
-export function mountEngine(app: FastifyInstance, { issuer, login, engine }: Mounted): void {
+export function mountEngine(app: FastifyInstance, { issuer, login, handle }: Mounted): void {
   const { host, pathname, protocol } = new URL(issuer)
   const base = pathname === '/' ? '' : pathname.replace(/\/$/, '')
   app.removeAllContentTypeParsers()
@@ -53,6 +58,8 @@ export function mountEngine(app: FastifyInstance, { issuer, login, engine }: Mou
 
   async function pass(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const { raw } = request
+    if (request.method === 'POST' && FORMS.has(request.routeOptions.url ?? ''))
+      mustComeFromOurSite(request, issuer)
     // Host and scheme are the operator's word, not the caller's (RFC 8414, section 3.3).
     raw.headers.host = host
     raw.headers['x-forwarded-proto'] = protocol.slice(0, -1)
@@ -76,12 +83,13 @@ export function mountEngine(app: FastifyInstance, { issuer, login, engine }: Mou
         return known
       },
     }
-    await oauthRequests.run(context, () => engine().callback()(raw, reply.raw))
+    await oauthRequests.run(context, () => handle()(raw, reply.raw))
     return reply
   }
 
   for (const [method, url] of DOORS) {
     const config = GUESSABLE.has(url) ? { public: true, rateLimit: {} } : { public: true }
-    app.route({ method, url, config, handler: pass })
+    const forPeople = FORMS.has(url) ? { errorHandler: sendErrorPage } : {}
+    app.route({ method, url, config, handler: pass, ...forPeople })
   }
 }

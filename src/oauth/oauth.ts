@@ -1,19 +1,16 @@
-import type { FastifyError, FastifyInstance } from 'fastify'
-import type Provider from 'oidc-provider'
-import type { CoreError } from '../core/errors.ts'
+import type { FastifyInstance } from 'fastify'
 import type { ClientId } from '../core/id.ts'
 import type { Change } from '../core/store.ts'
-import { answerErrors, failureOf } from '../http/errors.ts'
+import { answerErrors } from '../http/errors.ts'
 import type { ApiParts } from '../http/parts.ts'
 import { accountRoutes } from './account.ts'
 import { oauthErrors } from './errors.ts'
-import { readForms, sendPage } from './form.ts'
+import { readForms, sendErrorPage } from './form.ts'
 import { interactionRoutes } from './interactions.ts'
 import { introspectionRoute } from './introspect.ts'
 import { loginCookie } from './login-cookie.ts'
 import { endLogins } from './logout.ts'
 import { mountEngine } from './mount.ts'
-import { errorPage } from './pages/error-page.ts'
 import { createProvider } from './provider.ts'
 import { revocationRoute } from './revoke.ts'
 import { selfTest } from './self-test.ts'
@@ -30,7 +27,7 @@ export async function registerOauth(app: FastifyInstance, parts: ApiParts): Prom
   await selfTest(core)
 
   const scopes = await core.oauth.scopes()
-  const build = (): Provider => {
+  const build = () => {
     const provider = createProvider(parts, {
       issuer,
       graceSeconds: config.refreshGraceSeconds,
@@ -39,7 +36,7 @@ export async function registerOauth(app: FastifyInstance, parts: ApiParts): Prom
       log: app.log,
     })
     provider.use(endLogins(core, login) as never)
-    return provider
+    return { provider, handle: provider.callback() }
   }
 
   let current = build()
@@ -64,11 +61,11 @@ export async function registerOauth(app: FastifyInstance, parts: ApiParts): Prom
     return isOld
   }
 
-  const engine = () => current
+  const engine = () => current.provider
 
   await app.register(async (scope) => {
     answerErrors(scope, oauthErrors)
-    mountEngine(scope, { issuer, login, engine })
+    mountEngine(scope, { issuer, login, handle: () => current.handle })
   })
   await app.register(async (scope) => {
     answerErrors(scope, oauthErrors)
@@ -77,18 +74,9 @@ export async function registerOauth(app: FastifyInstance, parts: ApiParts): Prom
     revocationRoute(scope, { ...parts, issuer })
   })
   await app.register(async (scope) => {
-    answerWithPages(scope)
+    scope.setErrorHandler(sendErrorPage)
     readForms(scope)
     interactionRoutes(scope, { core, publicUrl: issuer, login, engine })
     accountRoutes(scope, { core, publicUrl: issuer, login, engine })
-  })
-}
-
-/** People get pages, not JSON. */
-function answerWithPages(app: FastifyInstance): void {
-  app.setErrorHandler((error: FastifyError | CoreError, request, reply) => {
-    const { status, code, message, retryAfterSeconds } = failureOf(error, request)
-    if (retryAfterSeconds !== undefined) reply.header('retry-after', String(retryAfterSeconds))
-    return sendPage(reply, errorPage({ status, code, description: message, requestId: request.id }))
   })
 }

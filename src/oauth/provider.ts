@@ -60,7 +60,7 @@ export function createProvider(parts: TokenReader, settings: EngineSettings): Pr
       },
       long: cookie,
       short: cookie,
-      keys: [core.keyring.derived('cookie').toString('base64url')],
+      keys: [core.keyring.derived('engine-cookie').toString('base64url')],
     },
     scopes: [...STANDARD_SCOPES, ...API_SCOPES, ...settings.scopes],
     claims: CLAIMS,
@@ -114,7 +114,7 @@ export function createProvider(parts: TokenReader, settings: EngineSettings): Pr
         successSource: enginePages.deviceSuccess,
         deviceInfo: enginePages.deviceInfo,
       },
-      dPoP: { enabled: true, nonceSecret: core.keyring.derived('oauth-record') },
+      dPoP: { enabled: true, nonceSecret: core.keyring.derived('dpop-nonce') },
       pushedAuthorizationRequests: { enabled: true },
       resourceIndicators: {
         enabled: true,
@@ -192,7 +192,7 @@ async function resourceServer(
     audience: resource,
     accessTokenTTL: ttl,
     accessTokenFormat: 'jwt' as const,
-    jwt: { sign: { alg: 'RS256' as const } },
+    jwt: { sign: { alg: client.signingAlgorithm } },
   }
 }
 

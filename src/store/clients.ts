@@ -1,5 +1,11 @@
 import type { Kysely, Selectable } from 'kysely'
-import type { Client, ClientType, GrantType, SubjectMode } from '../core/clients/client.ts'
+import type {
+  Client,
+  ClientType,
+  GrantType,
+  SigningAlgorithm,
+  SubjectMode,
+} from '../core/clients/client.ts'
 import type { ClientFilter, ClientStore, NewClient } from '../core/clients/store.ts'
 import type { ClientId, UserId } from '../core/id.ts'
 import type { SecretDigest } from '../core/secret.ts'
@@ -29,6 +35,7 @@ function toClient(row: Selectable<ClientTable>): Client {
     accessTokenTtl: row.access_token_ttl,
     refreshTokenTtl: row.refresh_token_ttl,
     subjectMode: row.subject_mode as SubjectMode,
+    signingAlgorithm: row.signing_algorithm as SigningAlgorithm,
     requirePkce: row.require_pkce === 1,
     applicationSlug: row.application_slug ?? undefined,
     applicationName: row.application_name ?? undefined,
@@ -56,6 +63,7 @@ function changeable(client: Omit<Client, 'serial'>) {
     access_token_ttl: client.accessTokenTtl,
     refresh_token_ttl: client.refreshTokenTtl,
     subject_mode: client.subjectMode,
+    signing_algorithm: client.signingAlgorithm,
     require_pkce: client.requirePkce ? 1 : 0,
     application_slug: client.applicationSlug ?? null,
     application_name: client.applicationName ?? null,

@@ -139,6 +139,7 @@ export interface ClientTable {
   access_token_ttl: string
   refresh_token_ttl: string
   subject_mode: string
+  signing_algorithm: string
   require_pkce: number
   application_slug: string | null
   application_name: string | null

@@ -345,7 +345,13 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
     async spend(id, by, atMs) {
       const row = await db
         .updateTable('token')
-        .set({ superseded_at_ms: atMs, superseded_by: by ?? null, updated_at_ms: atMs })
+        .set((eb) => ({
+          superseded_at_ms: atMs,
+          superseded_by: by ?? null,
+          updated_at_ms: atMs,
+          last_used_at_ms: atMs,
+          use_count: eb('use_count', '+', 1),
+        }))
         .where('id', '=', id)
         .where('superseded_at_ms', 'is', null)
         .where('revoked_at_ms', 'is', null)

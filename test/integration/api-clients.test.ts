@@ -56,6 +56,7 @@ describe('a client is made', () => {
       accessTokenTtl: 'minutes=10',
       refreshTokenTtl: 'days=30',
       subjectMode: 'hashed_user_id',
+      signingAlgorithm: 'RS256',
       requirePkce: true,
       applicationSlug: null,
       applicationName: null,

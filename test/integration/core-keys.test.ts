@@ -349,6 +349,7 @@ describe('retired keys', () => {
           accessTokenTtl: 'minutes=10',
           refreshTokenTtl: 'days=30',
           subjectMode: 'hashed_user_id',
+          signingAlgorithm: 'RS256',
           requirePkce: true,
           applicationSlug: undefined,
           applicationName: undefined,

@@ -68,6 +68,7 @@ export function oauthSeed(deps: {
           accessTokenTtl: 'minutes=10',
           refreshTokenTtl: 'days=30',
           subjectMode: 'hashed_user_id',
+          signingAlgorithm: 'RS256',
           requirePkce: true,
           applicationSlug: undefined,
           applicationName: undefined,

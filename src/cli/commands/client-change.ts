@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { NewOAuthClient, OAuthClientEdit, OAuthClientType } from '@mintmark/sdk'
 import { type Command, Option } from 'commander'
 import { aboutClient, answerClient } from '../client-text.ts'
-import { grantTypes, jwksOf, subjectModeOf } from '../client-values.ts'
+import { grantTypes, jwksOf, signingAlgorithmOf, subjectModeOf } from '../client-values.ts'
 import { leaf, repeated } from '../command.ts'
 import { connect } from '../connect.ts'
 import { wrongUsage } from '../failure.ts'
@@ -25,6 +25,7 @@ interface SettingOptions extends JsonOption {
   accessTokenTtl?: string
   refreshTokenTtl?: string
   subjectMode?: NonNullable<NewOAuthClient['subjectMode']>
+  signingAlgorithm?: NonNullable<NewOAuthClient['signingAlgorithm']>
   pkce?: boolean
   jwks?: NonNullable<NewOAuthClient['jwks']>
   applicationName?: string
@@ -165,6 +166,11 @@ function settings(command: Command): Command {
       'what sub is: hashed_user_id, user_id, user_uuid, user_username, user_email or user_upn',
       subjectModeOf,
     )
+    .option(
+      '--signing-algorithm <alg>',
+      'RS256 or ES256, of ID tokens and JWT access tokens',
+      signingAlgorithmOf,
+    )
     .option('--pkce', 'require PKCE')
     .option('--no-pkce', 'for a confidential client that cannot do PKCE')
     .option('--jwks <file>', 'its public keys (JWK set), instead of a secret', jwksOf)
@@ -186,6 +192,7 @@ function settingsOf(options: SettingOptions) {
   if (options.accessTokenTtl !== undefined) given.accessTokenTtl = options.accessTokenTtl
   if (options.refreshTokenTtl !== undefined) given.refreshTokenTtl = options.refreshTokenTtl
   if (options.subjectMode !== undefined) given.subjectMode = options.subjectMode
+  if (options.signingAlgorithm !== undefined) given.signingAlgorithm = options.signingAlgorithm
   if (options.pkce !== undefined) given.requirePkce = options.pkce
   if (options.jwks !== undefined) given.jwks = options.jwks
   if (options.applicationName !== undefined) given.applicationName = options.applicationName

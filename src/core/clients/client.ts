@@ -24,6 +24,10 @@ export const SUBJECT_MODES = [
 ] as const
 export type SubjectMode = (typeof SUBJECT_MODES)[number]
 
+/** Algorithms that we sign ID tokens and JWT access tokens with. */
+export const SIGNING_ALGORITHMS = ['RS256', 'ES256'] as const
+export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number]
+
 /** Scopes of OpenID Connect itself: every user holds them, no role needs to grant them. */
 export const STANDARD_SCOPES = ['openid', 'profile', 'email', 'groups', 'offline_access'] as const
 
@@ -60,6 +64,8 @@ export interface Client {
   accessTokenTtl: string
   refreshTokenTtl: string
   subjectMode: SubjectMode
+  /** Of the ID tokens and JWT access tokens that it gets. */
+  signingAlgorithm: SigningAlgorithm
   /** False only for a confidential client that cannot do PKCE. */
   requirePkce: boolean
   applicationSlug: string | undefined

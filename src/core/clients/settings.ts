@@ -26,6 +26,7 @@ export const DEFAULT_SETTINGS: Omit<ClientSettings, 'name'> = {
   accessTokenTtl: 'minutes=10',
   refreshTokenTtl: 'days=30',
   subjectMode: 'hashed_user_id',
+  signingAlgorithm: 'RS256',
   requirePkce: true,
   applicationSlug: undefined,
   applicationName: undefined,

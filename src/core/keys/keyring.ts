@@ -21,6 +21,9 @@ import { makeSigningKey, type SigningKey, signingKey } from './signing-key.ts'
 import type { KeyPurpose, SealedKey } from './store.ts'
 
 type DerivedPurpose =
+  | 'csrf'
+  | 'dpop-nonce'
+  | 'engine-cookie'
   | 'audit'
   | 'checkpoint'
   | 'cursor'

@@ -36,6 +36,7 @@ const client: Client = {
   accessTokenTtl: 'minutes=10',
   refreshTokenTtl: 'days=30',
   subjectMode: 'user_email',
+  signingAlgorithm: 'RS256',
   requirePkce: true,
   applicationSlug: undefined,
   applicationName: undefined,

@@ -1,5 +1,10 @@
 import { type Static, Type } from 'typebox'
-import { type Client, GRANT_TYPES, SUBJECT_MODES } from '../../core/clients/client.ts'
+import {
+  type Client,
+  GRANT_TYPES,
+  SIGNING_ALGORITHMS,
+  SUBJECT_MODES,
+} from '../../core/clients/client.ts'
 import type { ClientFilter } from '../../core/clients/store.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
@@ -28,6 +33,9 @@ const ClientType = Type.Enum(['confidential', 'public'])
 const GrantTypes = Type.Array(Type.Enum([...GRANT_TYPES]), { maxItems: 10 })
 const Lifetime = Type.String({ maxLength: 200, description: 'Such as `hours=1;minutes=30`' })
 const SubjectMode = Type.Enum([...SUBJECT_MODES], { description: 'What `sub` is in its tokens' })
+const SigningAlgorithm = Type.Enum([...SIGNING_ALGORITHMS], {
+  description: 'Of its ID tokens and JWT access tokens',
+})
 const Slug = Type.String({ maxLength: 50 })
 const Jwks = Type.Object(
   { keys: Type.Array(JsonObject, { maxItems: 10 }) },
@@ -54,6 +62,7 @@ export const OAuthClient = Type.Object({
   accessTokenTtl: Type.String(),
   refreshTokenTtl: Type.String(),
   subjectMode: SubjectMode,
+  signingAlgorithm: SigningAlgorithm,
   requirePkce: Type.Boolean(),
   applicationSlug: Nullable(Type.String()),
   applicationName: Nullable(Type.String()),
@@ -80,6 +89,7 @@ const settings = {
   accessTokenTtl: Type.Optional(Lifetime),
   refreshTokenTtl: Type.Optional(Lifetime),
   subjectMode: Type.Optional(SubjectMode),
+  signingAlgorithm: Type.Optional(SigningAlgorithm),
   requirePkce: Type.Optional(Type.Boolean()),
   applicationSlug: Type.Optional(Slug),
 }

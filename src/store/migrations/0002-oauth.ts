@@ -31,6 +31,7 @@ async function createClients(db: Kysely<unknown>): Promise<void> {
     .addColumn('access_token_ttl', 'text', (c) => c.notNull())
     .addColumn('refresh_token_ttl', 'text', (c) => c.notNull())
     .addColumn('subject_mode', 'text', (c) => c.notNull())
+    .addColumn('signing_algorithm', 'text', (c) => c.notNull())
     .addColumn('require_pkce', 'smallint', (c) => c.notNull())
     .addColumn('application_slug', 'text')
     .addColumn('application_name', 'text')
