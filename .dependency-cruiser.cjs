@@ -152,7 +152,8 @@ module.exports = {
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: '^(sdk/)?dist/' },
+    // The peers of the benchmark bring their own packages.
+    exclude: { path: '^(sdk/)?dist/|^bench/(peers|node_modules)/' },
     // Types count: a layer that only borrows a type still depends on its owner.
     tsPreCompilationDeps: true,
     combinedDependencies: true,

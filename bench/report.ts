@@ -4,21 +4,23 @@ import { cpus, loadavg, release, totalmem, type } from 'node:os'
 /** What one slice of load measured. */
 export interface Slice {
   perSecond: number
-  p50Ms: number
-  p99Ms: number
+  /** Undefined where nothing is asked and answered. */
+  p50Ms: number | undefined
+  p99Ms: number | undefined
   /** CPU time of the server per request; undefined where the system does not tell. */
   cpuMicroseconds: number | undefined
 }
 
 /** Two slices that followed each other, so that the machine's moods cancel out. */
 export interface Pair {
-  bare: Slice
-  mintmark: Slice
+  limit: Slice
+  subject: Slice
 }
 
 export interface ScenarioResult {
   scenario: string
   summary: string
+  limit: string
   pairs: Pair[]
 }
 
@@ -76,7 +78,7 @@ function median(pairs: Pair[], pick: (pair: Pair) => number | undefined): number
   return spreadOf(pairs.map(pick).filter((value) => value !== undefined)).median
 }
 
-/** Mintmark's share of what the bare server does, pair by pair: 1 is as good as bare. */
+/** The subject's share of what the limit does, pair by pair: 1 is as good as the limit. */
 function ratio(pairs: Pair[], pick: (pair: Pair) => number | undefined): string {
   const { median, least, most } = spreadOf(pairs.map(pick).filter((value) => value !== undefined))
   if (Number.isNaN(median)) return 'n/a'
@@ -86,30 +88,55 @@ function ratio(pairs: Pair[], pick: (pair: Pair) => number | undefined): string 
 }
 
 const whole = (value: number) => (Number.isNaN(value) ? 'n/a' : value.toFixed(0))
-const milliseconds = (value: number) => value.toFixed(2)
+const milliseconds = (value: number) => (Number.isNaN(value) ? 'n/a' : value.toFixed(2))
+const microseconds = (value: number) => (Number.isNaN(value) ? 'n/a' : value.toFixed(1))
 
 const COLUMNS: [string, (result: ScenarioResult) => string][] = [
   ['scenario', ({ scenario }) => scenario],
-  ['bare req/s', ({ pairs }) => whole(median(pairs, ({ bare }) => bare.perSecond))],
-  ['Mintmark req/s', ({ pairs }) => whole(median(pairs, ({ mintmark }) => mintmark.perSecond))],
+  ['beside', ({ limit }) => limit],
+  ['limit /s', ({ pairs }) => whole(median(pairs, ({ limit }) => limit.perSecond))],
+  ['here /s', ({ pairs }) => whole(median(pairs, ({ subject }) => subject.perSecond))],
   [
     'throughput ratio',
-    ({ pairs }) => ratio(pairs, ({ bare, mintmark }) => mintmark.perSecond / bare.perSecond),
+    ({ pairs }) => ratio(pairs, ({ limit, subject }) => subject.perSecond / limit.perSecond),
   ],
-  ['bare CPU µs', ({ pairs }) => whole(median(pairs, ({ bare }) => bare.cpuMicroseconds))],
   [
-    'Mintmark CPU µs',
-    ({ pairs }) => whole(median(pairs, ({ mintmark }) => mintmark.cpuMicroseconds)),
+    'limit CPU µs',
+    ({ pairs }) => microseconds(median(pairs, ({ limit }) => limit.cpuMicroseconds)),
+  ],
+  [
+    'here CPU µs',
+    ({ pairs }) => microseconds(median(pairs, ({ subject }) => subject.cpuMicroseconds)),
   ],
   ['CPU ratio', ({ pairs }) => ratio(pairs, cpuRatio)],
-  ['p50 ms', ({ pairs }) => milliseconds(median(pairs, ({ mintmark }) => mintmark.p50Ms))],
-  ['p99 ms', ({ pairs }) => milliseconds(median(pairs, ({ mintmark }) => mintmark.p99Ms))],
-  ['bare p99 ms', ({ pairs }) => milliseconds(median(pairs, ({ bare }) => bare.p99Ms))],
+  ['p50 ms', ({ pairs }) => milliseconds(median(pairs, ({ subject }) => subject.p50Ms))],
+  ['p99 ms', ({ pairs }) => milliseconds(median(pairs, ({ subject }) => subject.p99Ms))],
+  ['limit p99 ms', ({ pairs }) => milliseconds(median(pairs, ({ limit }) => limit.p99Ms))],
 ]
 
-function cpuRatio({ bare, mintmark }: Pair): number | undefined {
-  if (bare.cpuMicroseconds === undefined || mintmark.cpuMicroseconds === undefined) return undefined
-  return bare.cpuMicroseconds / mintmark.cpuMicroseconds
+function cpuRatio({ limit, subject }: Pair): number | undefined {
+  if (limit.cpuMicroseconds === undefined || subject.cpuMicroseconds === undefined) return undefined
+  return limit.cpuMicroseconds / subject.cpuMicroseconds
+}
+
+const VERIFYING = 'verify'
+const PEERS = ['oidc-provider', 'better-auth']
+
+/** How many times as much `verify` does as each peer, both taken relative to the bare server. */
+export function peerLines(results: ScenarioResult[]): string[] {
+  const share = (name: string, pick: (pair: Pair) => number | undefined) => {
+    const found = results.find(({ scenario }) => scenario === name)
+    return found === undefined ? Number.NaN : median(found.pairs, pick)
+  }
+  const throughput = ({ limit, subject }: Pair) => subject.perSecond / limit.perSecond
+  return PEERS.flatMap((peer) => {
+    const times = share(VERIFYING, throughput) / share(peer, throughput)
+    const cheaper = share(VERIFYING, cpuRatio) / share(peer, cpuRatio)
+    if (Number.isNaN(times)) return []
+    return [
+      `verify is ${times.toFixed(1)} × ${peer} in throughput, ${cheaper.toFixed(1)} × in CPU time.`,
+    ]
+  })
 }
 
 /** The results as a Markdown table that also reads well in a terminal. */

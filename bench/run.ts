@@ -1,6 +1,7 @@
 /**
- * `npm run bench`: how much of the runtime's own speed is left. A bare HTTP server and Mintmark run as
- * separate processes and are driven in turn, in pairs of slices, from a third process.
+ * `npm run bench`: how much of the limit's own speed is left. A subject (Mintmark or a peer) and its
+ * limit (a bare HTTP server, raw commits, raw signatures) run as separate processes and are driven in
+ * turn, in pairs of slices, from a third process.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -14,20 +15,31 @@ import {
   heading,
   machine,
   type Pair,
+  peerLines,
   type ScenarioResult,
   type Slice,
   table,
 } from './report.ts'
-import { SCENARIOS, type Scenario } from './scenarios.ts'
-import { type Mintmark, type Subject, startBare, startMintmark } from './subjects.ts'
+import { type Limit, SCENARIOS, type Scenario } from './scenarios.ts'
+import {
+  type Mintmark,
+  type Subject,
+  startBare,
+  startMintmark,
+  startPeer,
+  startRaw,
+} from './subjects.ts'
 
 const CONNECTIONS = 32
+/** The least that may be configured, a tenth and less of the tokens that are asked about in turn. */
+const COLD_CACHE = 100
+const BARE_QUESTION = 'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}'
 
 const HELP = `npm run bench [-- options]
 
-  --quick           short slices: about a minute instead of five
+  --quick           short slices: under two minutes instead of ten
   --json FILE       also write a record; a name that ends in / is a directory
-  --only NAME       one scenario: ${SCENARIOS.map(({ name }) => name).join(', ')}
+  --only NAMES      some scenarios, comma-separated: ${SCENARIOS.map(({ name }) => name).join(', ')}
   --profile DIR     also write a CPU profile of Mintmark into DIR
 `
 
@@ -43,9 +55,12 @@ const { values: flags } = parseArgs({
 
 interface Bench {
   loader: ChildProcess
-  bare: Subject
-  mintmark: Mintmark
   options: BenchRecord['options']
+  /** Started when they are first needed. */
+  mintmark: Mintmark
+  bare: Subject
+  started: { stop(): Promise<void> }[]
+  cold?: Mintmark
 }
 
 if (flags.help) process.stdout.write(HELP)
@@ -53,49 +68,110 @@ else await main()
 
 async function main(): Promise<void> {
   const options = flags.quick
-    ? { connections: CONNECTIONS, tokens: 1000, pairs: 3, sliceSeconds: 1.5 }
+    ? { connections: CONNECTIONS, tokens: 1000, pairs: 3, sliceSeconds: 0.8 }
     : { connections: CONNECTIONS, tokens: 4000, pairs: 7, sliceSeconds: 3 }
   const about = { at: new Date().toISOString(), commit: commit(), machine: machine(), options }
-  const chosen = SCENARIOS.filter(({ name }) => flags.only === undefined || name === flags.only)
-  if (chosen.length === 0) throw new Error(`There is no scenario "${flags.only}".\n${HELP}`)
+  const names = flags.only?.split(',')
+  const chosen = SCENARIOS.filter(({ name }) => names === undefined || names.includes(name))
+  if (chosen.length < (names?.length ?? 1)) throw new Error(`There is no such scenario.\n${HELP}`)
 
   progress('starting the servers and making tokens')
   const mintmark = await startMintmark({ tokens: options.tokens, profileDir: flags.profile })
   const bare = await startBare(mintmark.answer)
   const loader = fork(fileURLToPath(new URL('load.ts', import.meta.url)))
+  const bench: Bench = { loader, options, mintmark, bare, started: [bare, mintmark] }
   const results: ScenarioResult[] = []
   try {
-    for (const scenario of chosen) {
-      results.push(await measure(scenario, { loader, bare, mintmark, options }))
-    }
+    for (const scenario of chosen) results.push(await measure(scenario, bench))
   } finally {
     progress('')
     loader.kill()
-    await bare.stop()
-    await mintmark.stop()
+    for (const { stop } of bench.started) await stop()
   }
-  process.stdout.write(`${heading(about)}\n\n${table(results)}\n`)
+  const lines = [heading(about), '', table(results), '', ...peerLines(results)]
+  process.stdout.write(`${lines.join('\n')}\n`)
   if (flags.json !== undefined) record(flags.json, { ...about, results })
 }
 
+/** Works for so many seconds. */
+type Slicer = (seconds: number) => Promise<Slice>
+
 async function measure(scenario: Scenario, bench: Bench): Promise<ScenarioResult> {
   const { options } = bench
-  const requests = scenario.requests(bench.mintmark.fixture)
-  const pairs: Pair[] = []
-  const slice = (subject: Subject, seconds: number) =>
-    runSlice(subject, { bench, scenario, requests, seconds })
+  const { name, summary, limit = 'bare' } = scenario
+  progress(`${name}: warming up`)
+  const { subject, requests } = await subjectFor(scenario, bench)
+  const ofSubject: Slicer = (seconds) =>
+    runSlice(subject, { bench, scenario, requests, seconds, status: scenario.status })
+  const ofLimit = await slicerFor(limit, { bench, scenario, requests })
   // Until the compilers have seen everything; also asks about every token once.
-  progress(`${scenario.name}: warming up`)
-  await slice(bench.bare, options.sliceSeconds)
-  await slice(bench.mintmark, options.sliceSeconds)
+  await ofLimit(options.sliceSeconds)
+  await ofSubject(options.sliceSeconds * 2)
+  const pairs: Pair[] = []
   for (let i = 0; i < options.pairs; i++) {
-    progress(`${scenario.name}: ${scenario.summary}, pair ${i + 1} of ${options.pairs}`)
+    progress(`${name}: ${summary}, pair ${i + 1} of ${options.pairs}`)
     pairs.push({
-      bare: await slice(bench.bare, options.sliceSeconds),
-      mintmark: await slice(bench.mintmark, options.sliceSeconds),
+      limit: await ofLimit(options.sliceSeconds),
+      subject: await ofSubject(options.sliceSeconds),
     })
   }
-  return { scenario: scenario.name, summary: scenario.summary, pairs }
+  return { scenario: name, summary, limit, pairs }
+}
+
+async function subjectFor(
+  { subject = 'mintmark', requests }: Scenario,
+  bench: Bench,
+): Promise<{ subject: Subject; requests: string[] }> {
+  if (subject === 'oidc-provider' || subject === 'better-auth') {
+    const peer = await startPeer(subject)
+    bench.started.push(peer)
+    return { subject: peer, requests: peer.requests }
+  }
+  const mintmark = subject === 'cold' ? await coldMintmark(bench) : bench.mintmark
+  return { subject: mintmark, requests: requests?.(mintmark.fixture) ?? [] }
+}
+
+async function coldMintmark(bench: Bench): Promise<Mintmark> {
+  const { tokens } = bench.options
+  bench.cold ??= await startMintmark({ tokens, profileDir: undefined, maxCachedTokens: COLD_CACHE })
+  bench.started.push(bench.cold)
+  return bench.cold
+}
+
+async function slicerFor(
+  limit: Limit,
+  { bench, scenario, requests }: { bench: Bench; scenario: Scenario; requests: string[] },
+): Promise<Slicer> {
+  if (limit === 'bare') {
+    // Counted in requests: what one of them stands for is the subject's merit.
+    const alike = { ...scenario, counts: 1 }
+    return (seconds) =>
+      runSlice(bench.bare, {
+        bench,
+        scenario: alike,
+        requests: bareOf(scenario, requests),
+        seconds,
+        status: 200,
+      })
+  }
+  const raw = await startRaw(limit)
+  bench.started.push(raw)
+  return async (seconds) => {
+    const before = raw.cpuMicroseconds()
+    const result = await raw.run(seconds)
+    const after = raw.cpuMicroseconds()
+    return {
+      perSecond: result.done / result.seconds,
+      p50Ms: undefined,
+      p99Ms: undefined,
+      cpuMicroseconds: per(result.done, before, after),
+    }
+  }
+}
+
+/** A batch is compared with single questions. */
+function bareOf({ counts }: Scenario, requests: string[]): string[] {
+  return counts === undefined ? requests : [BARE_QUESTION]
 }
 
 async function runSlice(
@@ -105,26 +181,30 @@ async function runSlice(
     scenario,
     requests,
     seconds,
-  }: { bench: Bench; scenario: Scenario; requests: string[]; seconds: number },
+    status,
+  }: { bench: Bench; scenario: Scenario; requests: string[]; seconds: number; status: number },
 ): Promise<Slice> {
   const { loader, options } = bench
   const before = subject.cpuMicroseconds()
-  const job = { port: subject.port, requests, connections: options.connections, seconds }
-  const result = await runJob(loader, job)
+  const connections = scenario.connections ?? options.connections
+  const result = await runJob(loader, { port: subject.port, requests, connections, seconds })
   const after = subject.cpuMicroseconds()
-  const expected = subject === bench.bare ? 200 : scenario.status
-  if (result.statuses[expected] !== result.answered) {
+  if (result.statuses[status] !== result.answered) {
     throw new Error(
       `${subject.name} answered ${scenario.name} with ${JSON.stringify(result.statuses)}.`,
     )
   }
+  const counted = result.answered * (scenario.counts ?? 1)
   return {
-    perSecond: result.answered / result.seconds,
+    perSecond: counted / result.seconds,
     p50Ms: result.p50Ms,
     p99Ms: result.p99Ms,
-    cpuMicroseconds:
-      before === undefined || after === undefined ? undefined : (after - before) / result.answered,
+    cpuMicroseconds: per(counted, before, after),
   }
+}
+
+function per(count: number, before?: number, after?: number): number | undefined {
+  return before === undefined || after === undefined ? undefined : (after - before) / count
 }
 
 function runJob(loader: ChildProcess, job: Job): Promise<JobResult> {
@@ -137,9 +217,10 @@ function runJob(loader: ChildProcess, job: Job): Promise<JobResult> {
   })
 }
 
-/** One line that is written over, for people who watch; nothing in a file or a pipe. */
+/** One line that is written over, for people who watch; a line each in a file or a pipe. */
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`)
+  else if (text !== '') process.stderr.write(`${text}\n`)
 }
 
 function record(target: string, bench: BenchRecord): void {

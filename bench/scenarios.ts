@@ -6,16 +6,32 @@ import { COUNTER } from './load.ts'
 export interface Fixture {
   token: string
   secrets: string[]
+  /** An S7 refresh token. */
+  service: string
 }
 
-/** One kind of request, sent to every subject alike. */
+export type PeerName = 'oidc-provider' | 'better-auth'
+
+export type Limit = 'bare' | 'commits' | 'signatures'
+
+/** One kind of request. */
 export interface Scenario {
   name: string
   summary: string
-  /** What Mintmark must answer to each. */
+  /** What is asked: Mintmark unless said otherwise; `cold` is one that caches next to nothing. */
+  subject?: 'mintmark' | 'cold' | PeerName
+  /** What it is measured beside; default: the bare server, which gets the same requests. */
+  limit?: Limit
+  connections?: number
+  /** How many of what is counted one request stands for. */
+  counts?: number
+  /** What must be answered to each. */
   status: number
-  requests(fixture: Fixture): string[]
+  /** Peers bring their own. */
+  requests?(fixture: Fixture): string[]
 }
+
+export const BATCH = 100
 
 const UNKNOWN_SECRETS = 1000
 
@@ -33,11 +49,17 @@ function post(path: string, { token, body }: { token: string; body: object }): s
 }
 
 function get(path: string, { token }: { token: string }): string {
-  return `GET /api/v1${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`
+  return `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`
 }
 
 function verify(token: string, secret: string): string {
   return post('/tokens/verify', { token, body: { token: secret } })
+}
+
+/** Each of `list` once, in groups of `size`. */
+function inGroups<T>(list: readonly T[], size: number): T[][] {
+  const count = Math.ceil(list.length / size)
+  return Array.from({ length: count }, (_, i) => list.slice(i * size, (i + 1) * size))
 }
 
 export const SCENARIOS: Scenario[] = [
@@ -46,6 +68,37 @@ export const SCENARIOS: Scenario[] = [
     summary: 'a live token that the server has seen before',
     status: 200,
     requests: ({ token, secrets }) => secrets.map((secret) => verify(token, secret)),
+  },
+  {
+    name: 'batch',
+    summary: `the same, ${BATCH} tokens per request; counted in tokens`,
+    counts: BATCH,
+    status: 200,
+    requests: ({ token, secrets }) =>
+      inGroups(secrets, BATCH).map((questions) =>
+        post('/tokens/verify:batch', { token, body: { questions } }),
+      ),
+  },
+  {
+    name: 'xms',
+    summary: 'the same through XMS validate',
+    status: 200,
+    requests: ({ token, secrets }) =>
+      secrets.map((secret) =>
+        [
+          `POST /v1/access-tokens:validate?subject_access_token=${secret} HTTP/1.1`,
+          'Host: localhost',
+          `Xms-Auth-Token: ${token}`,
+          'Content-Length: 0',
+          '\r\n',
+        ].join('\r\n'),
+      ),
+  },
+  {
+    name: 'malformed',
+    summary: 'text that cannot be a secret',
+    status: 200,
+    requests: ({ token, secrets }) => secrets.map((secret) => verify(token, `${secret}x`)),
   },
   {
     name: 'unknown',
@@ -57,21 +110,51 @@ export const SCENARIOS: Scenario[] = [
       ),
   },
   {
-    name: 'malformed',
-    summary: 'text that cannot be a secret',
+    name: 'cold',
+    summary: 'a live token that is not in the cache',
+    subject: 'cold',
     status: 200,
-    requests: ({ token, secrets }) => secrets.map((secret) => verify(token, `${secret}x`)),
+    requests: ({ token, secrets }) => secrets.map((secret) => verify(token, secret)),
+  },
+  {
+    name: 'oidc-provider',
+    summary: 'its introspection, in memory',
+    subject: 'oidc-provider',
+    status: 200,
+  },
+  {
+    name: 'better-auth',
+    summary: 'its verifyApiKey, on SQLite',
+    subject: 'better-auth',
+    status: 200,
   },
   {
     name: 'list',
     summary: 'the first 50 of all tokens',
     status: 200,
-    requests: ({ token }) => [get('/tokens?limit=50', { token })],
+    requests: ({ token }) => [get('/api/v1/tokens?limit=50', { token })],
+  },
+  {
+    name: 'opal',
+    summary: 'the first page of Opal',
+    status: 200,
+    requests: ({ token }) => [get('/v1/tokens', { token })],
   },
   {
     name: 'create',
-    summary: 'a new token, durable before the answer',
+    summary: 'a new token, durable before the answer; beside single commits',
+    limit: 'commits',
+    connections: 64,
     status: 201,
     requests: ({ token }) => [post('/tokens', { token, body: { name: `bench ${COUNTER}` } })],
+  },
+  {
+    name: 'refresh',
+    summary: 'an S7 access token, RS256; beside signatures alone',
+    limit: 'signatures',
+    status: 200,
+    requests: ({ service }) => [
+      `POST /api/auth/v1/refresh HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${service}\r\nContent-Length: 0\r\n\r\n`,
+    ],
   },
 ]

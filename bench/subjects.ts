@@ -1,12 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { Fixture } from './scenarios.ts'
+import type { Fixture, PeerName } from './scenarios.ts'
 
 /** A server under measurement, in a process of its own. */
 export interface Subject {
@@ -101,10 +101,62 @@ export interface MintmarkOptions {
   tokens: number
   /** Where to write a CPU profile of the whole run. */
   profileDir: string | undefined
+  /** Fewer than there are tokens: each question goes to the database. */
+  maxCachedTokens?: number
+}
+
+/** What a raw limit did in so many seconds. */
+export interface RawResult {
+  done: number
+  seconds: number
+}
+
+/** A limit without HTTP: works for some seconds whenever it is asked to. */
+export interface RawLimit extends Pick<Subject, 'cpuMicroseconds' | 'stop'> {
+  run(seconds: number): Promise<RawResult>
+}
+
+export async function startRaw(kind: 'commits' | 'signatures'): Promise<RawLimit> {
+  const child = endsWithUs(fork(path('raw.ts'), [kind]))
+  await message(child)
+  return {
+    ...subjectOf(kind, { child, port: 0 }),
+    async run(seconds) {
+      const result = message<RawResult>(child)
+      child.send({ seconds })
+      return result
+    },
+  }
+}
+
+/** Another product, with the requests that it is asked. Installs what it needs on first use. */
+export async function startPeer(name: PeerName): Promise<Subject & { requests: string[] }> {
+  if (!existsSync(path('node_modules'))) {
+    execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
+      cwd: path('.'),
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+  }
+  const child = fork(path(`peers/${name}.mjs`), { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+  const { port, requests } = await message<{ port: number; requests: string[] }>(endsWithUs(child))
+  return { ...subjectOf(name, { child, port }), requests }
+}
+
+function message<T>(child: ChildProcess): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onExit = () => reject(new Error('A process under measurement ended early.'))
+    child.once('exit', onExit)
+    child.once('message', (value) => {
+      child.off('exit', onExit)
+      // Only our own processes are listened to.
+      resolve(value as T)
+    })
+  })
 }
 
 /** A Mintmark as shipped, with tokens in it. Its log, one line per request, goes to the null device. */
-export async function startMintmark({ tokens, profileDir }: MintmarkOptions): Promise<Mintmark> {
+export async function startMintmark(options: MintmarkOptions): Promise<Mintmark> {
+  const { tokens, profileDir, maxCachedTokens = 100_000 } = options
   const port = await freePort()
   const dataDir = mkdtempSync(join(tmpdir(), 'mintmark-bench-'))
   const token = `bench-${randomBytes(30).toString('base64url')}`
@@ -116,6 +168,7 @@ export async function startMintmark({ tokens, profileDir }: MintmarkOptions): Pr
       MINTMARK_DATA_DIR: dataDir,
       MINTMARK_PORT: String(port),
       MINTMARK_BOOTSTRAP_TOKEN: token,
+      MINTMARK_MAX_CACHED_TOKENS: String(maxCachedTokens),
     },
   })
   const url = `http://127.0.0.1:${port}`
@@ -125,7 +178,7 @@ export async function startMintmark({ tokens, profileDir }: MintmarkOptions): Pr
   const verified = await call(`${url}/api/v1/tokens/verify`, { token, body: { token: secrets[0] } })
   return {
     ...subject,
-    fixture: { token, secrets },
+    fixture: { token, secrets, service: await makeService(url, token) },
     answer: verified,
     async stop() {
       await subject.stop()
@@ -143,6 +196,13 @@ async function call(url: string, { token, body }: { token: string; body: object 
   const text = await response.text()
   if (!response.ok) throw new Error(`${url} answered ${response.status}: ${text}`)
   return text
+}
+
+/** A refresh token of S7. */
+async function makeService(url: string, token: string): Promise<string> {
+  const body = { tokenName: 'service', groups: [] }
+  const made = await call(`${url}/api/auth/v1/admin/refreshTokens`, { token, body })
+  return JSON.parse(made).refreshToken.token
 }
 
 async function makeTokens(

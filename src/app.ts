@@ -14,16 +14,19 @@ import { registerOpal } from './dialects/opal/opal.ts'
 import { s7Errors } from './dialects/s7/errors.ts'
 import { registerS7 } from './dialects/s7/s7.ts'
 import { xmsErrors } from './dialects/xms/errors.ts'
+import { validateLane } from './dialects/xms/validate.ts'
 import { registerXms } from './dialects/xms/xms.ts'
 import { accessJwts } from './http/access-jwt.ts'
 import { registerApi } from './http/api/api.ts'
+import { verifyLanes } from './http/api/verify.ts'
 import { guard } from './http/auth.ts'
 import { bearerCredential } from './http/credential.ts'
 import { registerDocs } from './http/docs.ts'
 import { type ErrorOptions, problemDocument, type ShapeOf } from './http/errors.ts'
 import { createHealth, followDraining, type Health, registerHealth } from './http/health.ts'
+import { openLane } from './http/lane.ts'
 import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
-import { createServer } from './http/server.ts'
+import { createServer, securityHeaders } from './http/server.ts'
 import { oauthErrors } from './oauth/errors.ts'
 import { registerOauth } from './oauth/oauth.ts'
 import { openStore } from './store/database.ts'
@@ -100,7 +103,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const shared = { core, jwts, config, metrics, health }
 
   followDraining(server, health)
-  measureRequests(server, metrics)
+  const meter = measureRequests(server, metrics)
   registerHealth(server, health)
   await server.register(async (scope) => {
     guard(scope, { core, jwts, credential: bearerCredential, via: 'api' })
@@ -113,6 +116,15 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   await server.register(async (scope) => registerXms(scope, shared), { prefix: '/v1' })
   await server.register(async (scope) => registerOpal(scope, shared), { prefix: '/v1' })
   await server.register(async (scope) => registerAuthentik(scope, shared), { prefix: '/api/v3' })
+  openLane(server, {
+    routes: [...verifyLanes(shared), validateLane(shared)],
+    verifier: core.verifier,
+    health,
+    meter,
+    log: parts.log,
+    headers: await securityHeaders(config),
+    trustsProxies: config.trustedProxies.length > 0,
+  })
 
   const checkpoint = async () => {
     const made = await core.checkpoint()

@@ -5,6 +5,7 @@ import { type Config, ConfigError, readConfig } from './config.ts'
 import type { Bootstrapped } from './core/bootstrap.ts'
 import { CoreError } from './core/errors.ts'
 import { cutOff, sendAway } from './http/drain.ts'
+import { linesByTurn } from './http/log-stream.ts'
 import { markInstalled, masterKeyOf, prepareDirectories, settleKeyFile } from './installation.ts'
 
 const USAGE_FLUSH_MS = 5000
@@ -28,7 +29,9 @@ export async function serve(): Promise<void> {
   process.umask(0o077)
   const config = configFromEnvironment()
   // One stream for people and machines: JSON lines, so that nothing in a name can forge a line.
-  const log = pino({ level: config.logLevel, base: null })
+  const lines = linesByTurn(pino.destination({ dest: 1, sync: true }))
+  process.on('exit', lines.flushSync)
+  const log = pino({ level: config.logLevel, base: null }, lines)
   prepareDirectories(config)
   await settleKeyFile(config, (key) => opensDatabase(config, key))
   const { key, madeFile } = masterKeyOf(config)

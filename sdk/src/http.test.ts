@@ -51,6 +51,16 @@ it('sends the token and JSON below the path of the url', async () => {
   expect(await request?.json()).toEqual({ token: 'x' })
 })
 
+it('asks about several tokens at once', async () => {
+  const answers = [{ active: false, reason: 'unknown' }, { active: false }]
+  const { fetch, requests } = answering(json({ answers }))
+  const questions = ['x', { token: 'y', scope: 'deploy' }]
+  const client = createClient({ url, token: 'abc', fetch })
+  expect(await client.tokens.verifyBatch(questions)).toEqual(answers)
+  expect(requests[0]?.url).toBe('http://tokens.test/base/api/v1/tokens/verify:batch')
+  expect(await requests[0]?.json()).toEqual({ questions })
+})
+
 it('tells what the problem document tells, and does not ask again', async () => {
   const { fetch, requests } = answering(json(problem, { status: 404 }))
   const error = await failureOf(createClient({ url, fetch }).tokens.get('a'))

@@ -91,5 +91,20 @@ export function tokens(send: Send) {
         ...options,
       })
     },
+
+    /** The same about up to 100 secrets, each alone or with a demand; verdicts in that order. */
+    async verifyBatch(
+      questions: readonly (string | Question)[],
+      options: CallOptions = {},
+    ): Promise<Verdict[]> {
+      const { answers } = await send<{ answers: Verdict[] }>({
+        method: 'POST',
+        path: '/tokens/verify:batch',
+        body: { questions },
+        repeatable: true,
+        ...options,
+      })
+      return answers
+    },
   }
 }

@@ -246,6 +246,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     usage,
     loadOwner: deps.loadOwner,
     maxCachedTokens: options.maxCachedTokens ?? 100_000,
+    random,
   })
   const write: Core['write'] = (work) => store.transaction((tx) => work(writesOf(deps, tx)))
 

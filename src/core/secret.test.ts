@@ -1,15 +1,18 @@
-import { randomBytes } from 'node:crypto'
+import { createHmac, randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   digestOf,
   formatOf,
   makeSecret,
   mayBeChosen,
+  mayBeSecret,
   pepper,
   previewOf,
   SECRET_PATTERN,
   Secret,
+  secretKeys,
 } from './secret.ts'
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -217,5 +220,55 @@ describe('what is shown and kept', () => {
     expect(digestOf(secret, a)).toBe(digestOf(secret, a))
     expect(digestOf(secret, a)).not.toBe(digestOf(secret, b))
     expect(digestOf(secret, a)).toMatch(/^[\w-]{43}$/)
+  })
+
+  it('digests with HMAC-SHA-256, whatever the text and its length', () => {
+    const text = fc.oneof(fc.string({ unit: 'binary', maxLength: 700 }), fc.string())
+    const key = fc.uint8Array({ minLength: 1, maxLength: 64 })
+    fc.assert(
+      fc.property(text, key, (text, key) => {
+        const bytes = Buffer.from(key)
+        const expected = createHmac('sha256', bytes).update(text).digest('base64url')
+        expect(digestOf(text, pepper('p', bytes))).toBe(expected)
+      }),
+    )
+  })
+
+  it('never takes a secret for none', () => {
+    const kinds = fc.constantFrom('api', 'service', 'session', 'oauth_refresh')
+    const texts = fc.oneof(
+      kinds.map((kind) => makeSecret('mintmark', kind, randomBytes)),
+      fc.string().map((text) => `mm_${text}`),
+      fc.string({ minLength: 30, maxLength: 300 }),
+      fc.constantFrom(
+        makeSecret('hex', 'api', randomBytes),
+        makeSecret('uuid', 'api', randomBytes),
+      ),
+    )
+    fc.assert(
+      fc.property(texts, (text) => {
+        if (formatOf(text) !== undefined) expect(mayBeSecret(text)).toBe(true)
+      }),
+    )
+    expect(mayBeSecret(`${ours()}x`)).toBe(false)
+  })
+
+  it('keys a cache by every character, and differently in each process', () => {
+    const [one, other] = [secretKeys(randomBytes), secretKeys(randomBytes)]
+    const texts = fc.tuple(fc.string({ maxLength: 400 }), fc.string({ maxLength: 400 }))
+    fc.assert(
+      fc.property(texts, ([a, b]) => {
+        expect(one(a) === one(b)).toBe(a === b)
+        expect(one(a)).not.toBe(other(a))
+      }),
+    )
+  })
+
+  it('never shows the server key', () => {
+    const key = randomBytes(32)
+    const shown = inspect(pepper('p', key), { depth: 10, showHidden: true })
+    for (const encoding of ['hex', 'base64', 'base64url'] as const) {
+      expect(shown).not.toContain(key.toString(encoding).slice(0, 8))
+    }
   })
 })

@@ -22,10 +22,15 @@ export function headerCount(request: FastifyRequest, name: string): number {
 
 const BEARER = /^bearer ([^\s,]+)$/i
 
+/** What an Authorization header presents as a bearer; undefined: nothing, or not in that form. */
+export function bearerOf(header: string): string | undefined {
+  return BEARER.exec(header)?.[1]
+}
+
 /** `Authorization: Bearer <credential>` (RFC 6750, section 2.1); anything else is no credential. */
 export const bearerCredential: CredentialReader = (request) => {
   const header = request.headers.authorization
   if (header === undefined) return undefined
   if (headerCount(request, 'authorization') > 1) throw ambiguous()
-  return BEARER.exec(header)?.[1] ?? ''
+  return bearerOf(header) ?? ''
 }

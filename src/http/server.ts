@@ -12,7 +12,7 @@ import { answerErrors, failureOf, problemDocument, type ShapeOf, sendFailure } f
 import { logRequests } from './logging.ts'
 import { refuseUnparsed } from './unparsed.ts'
 
-const BODY_LIMIT_BYTES = 65_536
+export const BODY_LIMIT_BYTES = 65_536
 const MAX_HEADER_BYTES = 16_384
 const REQUEST_TIMEOUT_MS = 30_000
 const HEADERS_TIMEOUT_MS = 10_000
@@ -96,7 +96,7 @@ async function addCommonHeaders(
 }
 
 /** What helmet says to browsers is always the same, so it is asked once, not with every request. */
-async function securityHeaders({
+export async function securityHeaders({
   publicUrl,
 }: Pick<Config, 'publicUrl'>): Promise<Record<string, string>> {
   const probe = Fastify()

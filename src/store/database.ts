@@ -6,6 +6,7 @@ import { auditStore } from './audit.ts'
 import { changeStore } from './changes.ts'
 import { clientStore } from './clients.ts'
 import { grantStore } from './grants.ts'
+import { groupCommit } from './group-commit.ts'
 import { groupStore } from './groups.ts'
 import { idempotencyStore, keyStore, lockoutStore, policyStore } from './housekeeping.ts'
 import { migrations } from './migrations/index.ts'
@@ -74,20 +75,6 @@ async function migrate(db: Db): Promise<void> {
   )
 }
 
-/**
- * Runs tasks one after the other, each in a turn of the event loop of its own: SQLite works and syncs
- * synchronously, so that a burst of transactions in one turn would hold up everybody who only asks.
- */
-function turnstile(): <T>(task: () => Promise<T>) => Promise<T> {
-  const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve))
-  let last: Promise<unknown> = Promise.resolve()
-  return (task) => {
-    const result = last.then(nextTurn).then(task)
-    last = result.catch(() => undefined)
-    return result
-  }
-}
-
 function storeOver(parts: {
   writer: Db
   reader: Db
@@ -96,13 +83,11 @@ function storeOver(parts: {
 }): Store {
   const listeners = new Set<ChangeListener>()
   const { writer, reader, clock } = parts
-  const inTurn = turnstile()
+  const committed = groupCommit(writer)
 
   async function transaction<T>(work: (repositories: Repositories) => Promise<T>): Promise<T> {
     const changes: Change[] = []
-    const result = await inTurn(() =>
-      writer.transaction().execute((tx) => work(repositories(tx, { clock, changes }))),
-    )
+    const result = await committed((tx) => work(repositories(tx, { clock, changes })))
     if (changes.length > 0) {
       await Promise.all([...listeners].map((listener) => listener(changes)))
     }

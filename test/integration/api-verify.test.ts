@@ -209,6 +209,58 @@ test.each([
   expectProblem(await verify(body), 400, 'invalid_input')
 })
 
+describe('a batch', () => {
+  const batch = (questions: unknown, token = server.adminToken) =>
+    call('POST', '/api/v1/tokens/verify:batch', { token, body: { questions } })
+
+  test('is answered in order, each question as it would be alone', async () => {
+    const { secret } = await makeToken(server, { ownerId: alice.id, ...EVERYTHING })
+    const questions = [
+      { token: secret, role: 'deployer' },
+      'nonsense',
+      { token: secret, role: 'nobody' },
+      secret,
+      bob.token,
+      { token: bob.token, group: 'crew', mode: 'READ', ip: '10.1.0.1' },
+    ]
+    for (const asker of [server.adminToken, alice.token, bob.token, verifier.token]) {
+      const { status, body } = await batch(questions, asker)
+      expect(status).toBe(200)
+      const alone = []
+      for (const each of questions) {
+        const question = typeof each === 'string' ? { token: each } : each
+        alone.push((await verify(question, asker)).body)
+      }
+      expect(body).toEqual({ answers: alone })
+    }
+  })
+
+  test('takes 100 questions', async () => {
+    const { status, body } = await batch(Array(100).fill(bob.token))
+    expect(status).toBe(200)
+    expect(body.answers.map(({ active }: { active: boolean }) => active)).toEqual(
+      Array(100).fill(true),
+    )
+  })
+
+  test.each([
+    ['of nothing', []],
+    ['of 101 questions', Array(101).fill('x')],
+    ['that is none', 'x'],
+    ['with an empty secret', ['x', '']],
+    ['with something else', ['x', 7]],
+    ['with an unknown demand', ['x', { token: 'x', admin: true }]],
+    ['with a mode without a group', ['x', { token: 'x', mode: 'READ' }]],
+    ['with an address that is none', ['x', { token: 'x', ip: 'nowhere' }]],
+  ])('%s is refused with 400', async (_, questions) => {
+    expectProblem(await batch(questions), 400, 'invalid_input')
+  })
+
+  test('needs a credential', async () => {
+    expectProblem(await batch(['x'], 'nonsense'), 401, 'unauthenticated')
+  })
+})
+
 test('a dead token may not ask', async () => {
   const { id, secret } = await makeToken(server, {})
   await call('DELETE', `/api/v1/tokens/${id}`)

@@ -9,7 +9,7 @@ import type { Policy } from '../../src/http/api/policy.ts'
 import type * as wire from '../../src/http/api/schemas.ts'
 import type { Me } from '../../src/http/api/session.ts'
 import type { NewToken, Revocation } from '../../src/http/api/tokens.ts'
-import type { Answer, Question } from '../../src/http/api/verify.ts'
+import type { Answer, Answers, Question, Questions } from '../../src/http/api/verify.ts'
 
 // Checked by `npm run types`: a field that only one side has does not compile.
 
@@ -40,10 +40,13 @@ it('what the SDK asks is what the API takes', () => {
   expectTypeOf<Static<typeof clients.NewOAuthClient>>().toEqualTypeOf<sdk.NewOAuthClient>()
   expectTypeOf<Static<typeof clients.OAuthClientEdit>>().toEqualTypeOf<sdk.OAuthClientEdit>()
   expectTypeOf<Static<typeof Question>>().toEqualTypeOf<sdk.Question>()
+  type Asked = Parameters<sdk.Client['tokens']['verifyBatch']>[0]
+  expectTypeOf<Static<typeof Questions>['questions']>().toExtend<Asked>()
 })
 
 it('a verdict is the flat answer, told apart by `active`', () => {
   type Facts = Required<Omit<Static<typeof Answer>, 'active' | 'reason'>>
   expectTypeOf<Omit<sdk.ActiveVerdict, 'active'>>().toEqualTypeOf<Facts>()
   expectTypeOf<sdk.Verdict>().toExtend<Static<typeof Answer>>()
+  expectTypeOf<sdk.Verdict[]>().toExtend<Static<typeof Answers>['answers']>()
 })

@@ -75,6 +75,10 @@ describe('tokens', () => {
     })
     const { revoked } = await admin.tokens.revoke(next.id, { reason: 'done' })
     expect(revoked).toContain(next.id)
+    expect(await admin.tokens.verifyBatch([made.secret, { token: 'x' }])).toMatchObject([
+      { active: false },
+      { active: false, reason: 'malformed' },
+    ])
     expect(await admin.tokens.verify({ token: next.secret })).toEqual({
       active: false,
       reason: 'revoked',

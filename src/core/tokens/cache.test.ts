@@ -1,20 +1,21 @@
 import { describe, expect, it } from 'vitest'
 import { anOwner, aPrincipal, aUser } from '../../../test/support/fixtures.ts'
 import type { TokenId, UserId } from '../id.ts'
-import type { SecretDigest } from '../secret.ts'
+import type { SecretKey } from '../secret.ts'
 import { type CacheEntry, verdictCache } from './cache.ts'
 import { UNLIMITED } from './token.ts'
 
-const digest = (name: string) => `digest of ${name}` as SecretDigest
+const key = (name: string) => `key of ${name}` as SecretKey
 const id = (name: string) => name as TokenId
 
 function entry(name: string, ownerId = 'owner'): CacheEntry {
   const owner = anOwner({ user: aUser({ id: ownerId as UserId }) })
   const principal = aPrincipal(owner, UNLIMITED, { id: id(name) })
   return {
-    digest: digest(name),
+    key: key(name),
     principal,
     addresses: undefined,
+    plainUntilMs: 0,
     active: { active: true, principal },
     lastUsedAtMs: 0,
   }
@@ -28,18 +29,18 @@ function filled(size: number, ...names: string[]) {
 }
 
 describe('the verdict cache', () => {
-  it('finds an entry by digest and by id', () => {
+  it('finds an entry by secret and by id', () => {
     const cache = filled(10, 'a')
-    expect(cache.byDigest(digest('a'))?.principal.token.id).toBe('a')
-    expect(cache.byId(id('a'))).toBe(cache.byDigest(digest('a')))
-    expect(cache.byDigest(digest('b'))).toBeUndefined()
+    expect(cache.byKey(key('a'))?.principal.token.id).toBe('a')
+    expect(cache.byId(id('a'))).toBe(cache.byKey(key('a')))
+    expect(cache.byKey(key('b'))).toBeUndefined()
   })
 
   it.each([1, 2, 3, 10, 100])('never holds more than its bound of %i', (bound) => {
     const cache = verdictCache(bound)
     for (let i = 0; i < 20 * bound; i++) {
       cache.put(entry(`${i}`, `owner ${i % 3}`), cache.epoch())
-      cache.byDigest(digest(`${Math.floor(i / 2)}`))
+      cache.byKey(key(`${Math.floor(i / 2)}`))
       expect(cache.size()).toBeLessThanOrEqual(Math.max(2, bound))
     }
   })
@@ -47,11 +48,11 @@ describe('the verdict cache', () => {
   it('forgets what nobody asked for, and keeps what somebody did', () => {
     const cache = filled(4, 'a', 'b')
     for (const name of ['c', 'd', 'e', 'f', 'g', 'h']) {
-      expect(cache.byDigest(digest('a'))).toBeDefined()
+      expect(cache.byKey(key('a'))).toBeDefined()
       cache.put(entry(name), cache.epoch())
     }
-    expect(cache.byDigest(digest('a'))).toBeDefined()
-    expect(cache.byDigest(digest('b'))).toBeUndefined()
+    expect(cache.byKey(key('a'))).toBeDefined()
+    expect(cache.byKey(key('b'))).toBeUndefined()
     expect(cache.byId(id('b'))).toBeUndefined()
   })
 
@@ -65,11 +66,11 @@ describe('the verdict cache', () => {
     expect(left.filter((name) => cache.byId(id(name)))).toEqual([])
   })
 
-  it('replaces an entry of the same token, also when its digest has changed', () => {
+  it('replaces an entry of the same token, also when its key has changed', () => {
     const cache = filled(10, 'a')
-    const renewed = { ...entry('a'), digest: digest('a under a new server key') }
+    const renewed = { ...entry('a'), key: key('a under a new server key') }
     cache.put(renewed, cache.epoch())
-    expect(cache.byDigest(digest('a'))).toBeUndefined()
+    expect(cache.byKey(key('a'))).toBeUndefined()
     expect(cache.byId(id('a'))).toBe(renewed)
     expect(cache.size()).toBe(1)
   })
@@ -79,9 +80,9 @@ describe('invalidation', () => {
   it('by token takes that one', () => {
     const cache = filled(10, 'a', 'b')
     cache.apply([{ subject: 'token', id: 'a' }])
-    expect(cache.byDigest(digest('a'))).toBeUndefined()
+    expect(cache.byKey(key('a'))).toBeUndefined()
     expect(cache.byId(id('a'))).toBeUndefined()
-    expect(cache.byDigest(digest('b'))).toBeDefined()
+    expect(cache.byKey(key('b'))).toBeDefined()
   })
 
   it('by owner takes all of the owner’s, in both generations', () => {
@@ -89,13 +90,13 @@ describe('invalidation', () => {
     for (let i = 0; i < 5; i++) cache.put(entry(`${i}`, i % 2 ? 'odd' : 'even'), cache.epoch())
     expect(cache.size()).toBe(5)
     cache.apply([{ subject: 'user', id: 'even' }])
-    expect([0, 1, 2, 3, 4].filter((i) => cache.byDigest(digest(`${i}`)))).toEqual([1, 3])
+    expect([0, 1, 2, 3, 4].filter((i) => cache.byKey(key(`${i}`)))).toEqual([1, 3])
   })
 
   it.each(['group', 'role', 'key'] as const)('by %s takes everything', (subject) => {
     const cache = filled(10, 'a', 'b')
     cache.apply([{ subject, id: 'x' }])
-    expect([cache.size(), cache.byId(id('a')), cache.byDigest(digest('b'))]).toEqual([
+    expect([cache.size(), cache.byId(id('a')), cache.byKey(key('b'))]).toEqual([
       0,
       undefined,
       undefined,
@@ -124,9 +125,9 @@ describe('an old yes', () => {
     const loadedAt = cache.epoch()
     cache.apply([{ subject: 'token', id: 'a' }])
     cache.put(entry('a'), loadedAt)
-    expect(cache.byDigest(digest('a'))).toBeUndefined()
+    expect(cache.byKey(key('a'))).toBeUndefined()
     cache.put(entry('a'), cache.epoch())
-    expect(cache.byDigest(digest('a'))).toBeDefined()
+    expect(cache.byKey(key('a'))).toBeDefined()
   })
 
   it('nor after the cache was emptied', () => {

@@ -1,14 +1,19 @@
 import type { TokenId, UserId } from '../id.ts'
 import type { AddressTest } from '../ip.ts'
 import type { Principal } from '../rights.ts'
-import type { SecretDigest } from '../secret.ts'
+import type { SecretKey } from '../secret.ts'
 import type { Change } from '../store.ts'
 
 /** A known secret with everything needed to decide about it. */
 export interface CacheEntry {
-  digest: SecretDigest
+  key: SecretKey
   principal: Principal
   addresses: AddressTest | undefined
+  /**
+   * Until when a question that demands nothing is answered yes without looking any further, because
+   * nothing but time can end that; a change forgets the entry.
+   */
+  plainUntilMs: number
   /** The answer for a live token, made once and shared by all requests. */
   active: { active: true; principal: Principal }
   /** Moves with every use: the token's own field is as old as the entry. */
@@ -16,12 +21,12 @@ export interface CacheEntry {
 }
 
 /**
- * digest → decision, bounded. Two generations instead of a linked list: a hit in the young one costs
+ * secret → decision, bounded. Two generations instead of a linked list: a hit in the young one costs
  * one look-up and writes nothing; when it is full it becomes the old one, and what nobody asked for
  * in between is forgotten.
  */
 export interface VerdictCache {
-  byDigest(digest: SecretDigest): CacheEntry | undefined
+  byKey(key: SecretKey): CacheEntry | undefined
   byId(id: TokenId): CacheEntry | undefined
   /** Rises with every invalidation; see `put`. */
   epoch(): number
@@ -37,15 +42,15 @@ export interface VerdictCache {
 
 export function verdictCache(maxEntries: number): VerdictCache {
   const half = Math.max(1, Math.floor(maxEntries / 2))
-  let young = new Map<SecretDigest, CacheEntry>()
-  let old = new Map<SecretDigest, CacheEntry>()
+  let young = new Map<SecretKey, CacheEntry>()
+  let old = new Map<SecretKey, CacheEntry>()
   const ids = new Map<TokenId, CacheEntry>()
   const owners = new Map<UserId, Set<CacheEntry>>()
   let epoch = 0
 
   function forget(entry: CacheEntry): void {
-    young.delete(entry.digest)
-    old.delete(entry.digest)
+    young.delete(entry.key)
+    old.delete(entry.key)
     if (ids.get(entry.principal.token.id) === entry) ids.delete(entry.principal.token.id)
     const owned = owners.get(entry.principal.user.id)
     owned?.delete(entry)
@@ -57,9 +62,9 @@ export function verdictCache(maxEntries: number): VerdictCache {
       const leaving = old
       old = young
       young = new Map()
-      for (const entry of leaving.values()) if (!old.has(entry.digest)) forget(entry)
+      for (const entry of leaving.values()) if (!old.has(entry.key)) forget(entry)
     }
-    young.set(entry.digest, entry)
+    young.set(entry.key, entry)
   }
 
   function clear(): void {
@@ -70,12 +75,12 @@ export function verdictCache(maxEntries: number): VerdictCache {
   }
 
   return {
-    byDigest(digest) {
-      const entry = young.get(digest)
+    byKey(key) {
+      const entry = young.get(key)
       if (entry !== undefined) return entry
-      const aged = old.get(digest)
+      const aged = old.get(key)
       if (aged === undefined) return undefined
-      old.delete(digest)
+      old.delete(key)
       insertYoung(aged)
       return aged
     },

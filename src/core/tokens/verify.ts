@@ -3,8 +3,9 @@ import type { Mode } from '../groups/group.ts'
 import type { TokenId, UserId } from '../id.ts'
 import { addressTest } from '../ip.ts'
 import type { Keyring } from '../keys/keyring.ts'
+import type { Random } from '../random.ts'
 import { effectiveRights, hasGroup, hasScope, type Owner, type Principal } from '../rights.ts'
-import { digestOf, formatOf, type SecretDigest } from '../secret.ts'
+import { digestOf, formatOf, mayBeSecret, type SecretKey, secretKeys } from '../secret.ts'
 import type { Store } from '../store.ts'
 import { type CacheEntry, type VerdictCache, verdictCache } from './cache.ts'
 import type { Token, TokenKind } from './token.ts'
@@ -49,6 +50,12 @@ export interface Demand {
   ignoresBinding?: boolean
 }
 
+/** A secret that the cache holds. Nothing says that its token is alive. */
+export interface KnownSecret {
+  readonly key: SecretKey
+  readonly principal: Principal
+}
+
 export interface Verifier {
   /**
    * Is this secret good, and for this? Answers synchronously when the secret is known to the cache or
@@ -57,12 +64,20 @@ export interface Verifier {
   verify(secret: string, demand?: Demand): Verdict | Promise<Verdict>
   /** The same for a token named by something derived from it, such as a signed access token. */
   verifyById(id: TokenId, demand?: Demand): Verdict | Promise<Verdict>
+  /** What the cache knows of a secret; decides nothing and counts no use. */
+  lookUp(secret: string): KnownSecret | undefined
+  /**
+   * The verdict, as of now, on a secret looked up before and presented from `ip`; undefined: the cache
+   * knows it no longer.
+   */
+  verifyKnown(key: SecretKey, ip: string): Verdict | undefined
   /** Forgets everything cached. */
   clear(): void
   cachedEntries(): number
 }
 
-const NO_DEMAND: Demand = Object.freeze({})
+/** Nothing beyond being alive; the object itself, so that this is seen at a glance. */
+export const NO_DEMAND: Demand = Object.freeze({})
 const MALFORMED: Verdict = Object.freeze({
   active: false,
   reason: 'malformed',
@@ -78,29 +93,39 @@ export function createVerifier(deps: {
   usage: UsageCollector
   loadOwner: (id: UserId) => Promise<Owner | undefined>
   maxCachedTokens: number
+  random: Random
 }): Verifier {
   const { store, keyring, clock, usage } = deps
+  const keyOf = secretKeys(deps.random)
   const cache: VerdictCache = verdictCache(deps.maxCachedTokens)
   store.onChange((changes) => cache.apply(changes))
 
   function verify(secret: string, demand = NO_DEMAND): Verdict | Promise<Verdict> {
-    if (formatOf(secret) === undefined) return MALFORMED
-    const digest = digestOf(secret, keyring.pepper())
-    const entry = cache.byDigest(digest)
-    return entry === undefined ? verifyCold(secret, digest, demand) : decide(entry, demand)
+    if (!mayBeSecret(secret)) return MALFORMED
+    const key = keyOf(secret)
+    const entry = cache.byKey(key)
+    if (entry !== undefined) return decide(entry, demand)
+    // Only now, because what the cache holds was found fit before.
+    return formatOf(secret) === undefined ? MALFORMED : verifyCold(secret, key, demand)
   }
 
-  async function verifyCold(
-    secret: string,
-    digest: SecretDigest,
-    demand: Demand,
-  ): Promise<Verdict> {
+  function lookUp(secret: string): KnownSecret | undefined {
+    if (!mayBeSecret(secret)) return undefined
+    return cache.byKey(keyOf(secret))
+  }
+
+  function verifyKnown(key: SecretKey, ip: string): Verdict | undefined {
+    const entry = cache.byKey(key)
+    if (entry === undefined) return undefined
+    const nowMs = clock.now()
+    return nowMs < entry.plainUntilMs ? accept(entry, nowMs, ip) : decide(entry, { ip })
+  }
+
+  async function verifyCold(secret: string, key: SecretKey, demand: Demand): Promise<Verdict> {
     const epoch = cache.epoch()
     for (const pepper of keyring.peppers()) {
-      const candidate = pepper === keyring.pepper() ? digest : digestOf(secret, pepper)
-      const token = await store.tokens.byDigest(candidate)
-      // Cached under the current digest, because that is the one looked up next time.
-      if (token !== undefined) return admit(token, { digest, epoch, demand })
+      const token = await store.tokens.byDigest(digestOf(secret, pepper))
+      if (token !== undefined) return admit(token, { key, epoch, demand })
     }
     return UNKNOWN
   }
@@ -114,13 +139,13 @@ export function createVerifier(deps: {
     const epoch = cache.epoch()
     const token = await store.tokens.byId(id)
     if (token === undefined) return UNKNOWN
-    // No secret was presented; the id keeps its place, and no digest looks like one.
-    return admit(token, { digest: id as string as SecretDigest, epoch, demand })
+    // No secret was presented; the id keeps its place, and no key looks like one.
+    return admit(token, { key: id as string as SecretKey, epoch, demand })
   }
 
   async function admit(
     token: Token,
-    found: { digest: SecretDigest; epoch: number; demand: Demand },
+    found: { key: SecretKey; epoch: number; demand: Demand },
   ): Promise<Verdict> {
     const owner = await deps.loadOwner(token.ownerId)
     if (owner === undefined)
@@ -131,10 +156,11 @@ export function createVerifier(deps: {
       rights: effectiveRights(owner, token.limits),
     }
     const entry: CacheEntry = {
-      digest: found.digest,
+      key: found.key,
       principal,
       addresses:
         token.limits.allowedIps === null ? undefined : addressTest(token.limits.allowedIps),
+      plainUntilMs: plainUntilMs(principal),
       active: { active: true, principal },
       lastUsedAtMs: usage.lastUsedAtMs(token.id) ?? token.lastUsedAtMs ?? token.createdAtMs,
     }
@@ -144,10 +170,15 @@ export function createVerifier(deps: {
 
   function decide(entry: CacheEntry, demand: Demand): Verdict {
     const nowMs = clock.now()
-    const reason = whyDead(entry, nowMs) ?? whyUnfit(entry, demand)
+    const isPlain = demand === NO_DEMAND && nowMs < entry.plainUntilMs
+    const reason = isPlain ? undefined : (whyDead(entry, nowMs) ?? whyUnfit(entry, demand))
     if (reason !== undefined) return { active: false, reason, principal: entry.principal }
+    return accept(entry, nowMs, demand.ip)
+  }
+
+  function accept(entry: CacheEntry, nowMs: number, ip: string | undefined): Verdict {
     entry.lastUsedAtMs = nowMs
-    usage.record(entry.principal.token.id, nowMs, demand.ip)
+    usage.record(entry.principal.token.id, nowMs, ip)
     return entry.active
   }
 
@@ -168,9 +199,20 @@ export function createVerifier(deps: {
   return {
     verify,
     verifyById,
+    lookUp,
+    verifyKnown,
     clear: () => cache.clear(),
     cachedEntries: () => cache.size(),
   }
+}
+
+/** As `whyDead` and `whyUnfit` would have it; what depends on more than the clock is never plain. */
+function plainUntilMs({ token, user }: Principal): number {
+  const isDead =
+    token.revokedAtMs !== undefined || token.supersededAtMs !== undefined || !user.active
+  const isConditional =
+    token.idleSeconds !== undefined || token.limits.allowedIps !== null || token.oauth !== undefined
+  return isDead || isConditional ? 0 : (token.expiresAtMs ?? Number.POSITIVE_INFINITY)
 }
 
 function whyUnfit(entry: CacheEntry, demand: Demand): Refusal | undefined {

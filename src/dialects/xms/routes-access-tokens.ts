@@ -11,7 +11,8 @@ import {
   showAll,
   showIssued,
 } from './access-tokens.ts'
-import { accessTokenOut, SHOWN_KIND, SHOWN_STATES, spanOf } from './map.ts'
+import { SHOWN_KIND, SHOWN_STATES, spanOf } from './map.ts'
+import { validateRoute } from './validate.ts'
 import {
   AccessTokenCreateReq,
   AccessTokenCreateResp,
@@ -23,7 +24,6 @@ import {
   ListQuery,
   NoContent,
   NoQuery,
-  ValidateQuery,
 } from './wire.ts'
 
 /** The collection ends in a slash; the original redirects those who forget it, we just answer. */
@@ -162,28 +162,6 @@ function regenerateRoute(app: Scope, { core }: ApiParts): void {
       const { id } = await accessToken(core, caller, request.params.id)
       const issued = await core.write((w) => w.rotateToken({ caller, wish: { id }, via: 'xms' }))
       return showIssued(core, issued)
-    },
-  )
-}
-
-function validateRoute(app: Scope, { core, metrics }: ApiParts): void {
-  app.post(
-    '/access-tokens::validate',
-    { schema: { querystring: ValidateQuery, response: { 200: AccessTokenResp, ...failures } } },
-    async (request, reply) => {
-      const subject = request.query.subject_access_token
-      const verdict = await core.verifier.verify(subject, { kinds: [SHOWN_KIND] })
-      metrics.verdicts.inc({ outcome: verdict.active ? 'active' : verdict.reason })
-      if (verdict.active) {
-        const { token, user } = verdict.principal
-        return { access_token: { ...accessTokenOut(token, user), used: true } }
-      }
-      // Which check failed is nobody's business here.
-      return reply.code(403).send({
-        code: 'AccessTokenInvalid',
-        message: 'The subject access token is not valid.',
-        details: '',
-      })
     },
   )
 }

@@ -1,12 +1,13 @@
 import { isIP } from 'node:net'
-import type { FastifyReply } from 'fastify'
-import { type Static, Type } from 'typebox'
+import { type Static, type TSchema, Type } from 'typebox'
 import { can } from '../../core/access.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Principal } from '../../core/rights.ts'
-import type { TokenKind as TokenKindName } from '../../core/tokens/token.ts'
-import type { Demand } from '../../core/tokens/verify.ts'
+import { type Demand, NO_DEMAND, type Verdict } from '../../core/tokens/verify.ts'
+import { looksLikeJwt } from '../access-jwt.ts'
 import { callerOf, verdictOn } from '../auth.ts'
+import { bearerOf } from '../credential.ts'
+import { type LaneAnswer, type LaneRoute, laneAnswer } from '../lane.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { instantOrNull } from './format.ts'
@@ -49,6 +50,19 @@ export const Question = Type.Object(
   { additionalProperties: false },
 )
 
+const MAX_QUESTIONS = 100
+
+/** Each with a demand of its own, or a secret alone. */
+export const Questions = Type.Object(
+  {
+    questions: Type.Array(Type.Union([Question.properties.token, Question]), {
+      minItems: 1,
+      maxItems: MAX_QUESTIONS,
+    }),
+  },
+  { additionalProperties: false },
+)
+
 /** One flat shape for both answers keeps the serializer a single compiled function. */
 export const Answer = Type.Object({
   active: Type.Boolean(),
@@ -69,6 +83,9 @@ export const Answer = Type.Object({
   audience: Type.Optional(Nullable(Type.String())),
 })
 
+/** In the order of the questions. */
+export const Answers = Type.Object({ answers: Type.Array(Answer) })
+
 /** What is said of a live token. */
 function activeAnswer(principal: Principal) {
   const { token, user } = principal
@@ -86,7 +103,9 @@ function activeAnswer(principal: Principal) {
 }
 
 /** Codes and refresh tokens are for the token endpoint; whoever presents one elsewhere presents nothing. */
-const VERIFIABLE: readonly TokenKindName[] = ['api', 'service', 'session', 'oauth_access']
+function isForTokenEndpoint({ token }: Principal): boolean {
+  return token.kind === 'oauth_code' || token.kind === 'oauth_refresh'
+}
 
 /** A demand that says less than was meant must not be answered yes. Throws `invalid_input`. */
 function checkDemand({ group, mode, ip }: Omit<Static<typeof Question>, 'token'>): void {
@@ -98,17 +117,47 @@ function checkDemand({ group, mode, ip }: Omit<Static<typeof Question>, 'token'>
   }
 }
 
+/** Turns verdicts into answers. */
+type Judge = (verdict: Verdict, asker: Principal) => LaneAnswer
+
+/** Answers as bytes, because most questions are about tokens that were asked about before. */
+function judge({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'>): Judge {
+  /** By principal, which is one and the same object for as long as its token is cached. */
+  const active = new WeakMap<Principal, LaneAnswer>()
+  const inactive = new Map<string, LaneAnswer>()
+  const bareNo = laneAnswer(200, { active: false })
+
+  const activeFor = (principal: Principal): LaneAnswer => {
+    const known = active.get(principal)
+    if (known !== undefined) return known
+    const answer = laneAnswer(200, activeAnswer(principal))
+    active.set(principal, answer)
+    return answer
+  }
+  const inactiveFor = (reason: string): LaneAnswer => {
+    const known = inactive.get(reason) ?? laneAnswer(200, { active: false, reason })
+    inactive.set(reason, known)
+    return known
+  }
+
+  return (found, asker) => {
+    const verdict: Verdict =
+      found.active && isForTokenEndpoint(found.principal)
+        ? { active: false, reason: 'wrong_kind', principal: found.principal }
+        : found
+    metrics.verdicts.inc({ outcome: verdict.active ? 'active' : verdict.reason })
+    if (verdict.active) return activeFor(verdict.principal)
+    const what = verdict.principal?.token
+    const mayKnow = can(asker, 'verdict.reason', { what, policy: core.policy() })
+    return mayKnow ? inactiveFor(verdict.reason) : bareNo
+  }
+}
+
 /** Is this token good, and for this? The question that everything behind us asks on every request. */
 export function verifyRoutes(app: Scope, { core, jwts, metrics }: ApiParts): void {
-  /** JSON by principal, which is one and the same object for as long as its token is cached. */
-  const answers = new WeakMap<Principal, string>()
-  const jsonFor = (principal: Principal, reply: FastifyReply): string => {
-    const known = answers.get(principal)
-    if (known !== undefined) return known
-    const json = String(reply.serializeInput(activeAnswer(principal), '200'))
-    answers.set(principal, json)
-    return json
-  }
+  const judged = judge({ core, metrics })
+  const answerTo = async (asker: Principal, { token, ...demand }: Static<typeof Question>) =>
+    judged(await verdictOn(token, { core, jwts, demand: demand as Demand }), asker)
 
   app.post(
     '/tokens/verify',
@@ -122,22 +171,174 @@ export function verifyRoutes(app: Scope, { core, jwts, metrics }: ApiParts): voi
       },
     },
     async (request, reply) => {
-      const { token, ...demand } = request.body
-      checkDemand(demand)
-      const wanted = { ...demand, kinds: VERIFIABLE } as Demand
-      const verdict = await verdictOn(token, { core, jwts, demand: wanted })
-      metrics.verdicts.inc({ outcome: verdict.active ? 'active' : verdict.reason })
-      if (verdict.active) {
-        // Fastify sends a string as it is; the type wants the object that it was made from.
-        const json = jsonFor(verdict.principal, reply) as unknown as Static<typeof Answer>
-        return reply.header('content-type', 'application/json; charset=utf-8').send(json)
-      }
-      const what = verdict.principal?.token
-      const mayKnow = can(callerOf(request).principal, 'verdict.reason', {
-        what,
-        policy: core.policy(),
-      })
-      return mayKnow ? { active: false, reason: verdict.reason } : { active: false }
+      checkDemand(request.body)
+      const { json } = await answerTo(callerOf(request).principal, request.body)
+      return reply.header('content-type', JSON_TYPE).send(asSent<typeof Answer>(json))
     },
   )
+
+  app.post(
+    '/tokens/verify::batch',
+    {
+      schema: {
+        tags: ['tokens'],
+        summary: 'The same about up to 100 tokens',
+        description:
+          'Each question is a secret, or a question as `verify` takes it. The answers come in the order of the questions, each as `verify` would give it. One question that is not valid refuses all.',
+        body: Questions,
+        response: { 200: Answers, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const questions = request.body.questions.map((question) =>
+        typeof question === 'string' ? { token: question } : question,
+      )
+      for (const question of questions) checkDemand(question)
+      const asker = callerOf(request).principal
+      const { json } = joined(await Promise.all(questions.map((each) => answerTo(asker, each))))
+      return reply.header('content-type', JSON_TYPE).send(asSent<typeof Answers>(json))
+    },
+  )
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8'
+
+/** Fastify sends a string as it is; the type wants the object that it was made from. */
+function asSent<Schema extends TSchema>(json: string): Static<Schema> {
+  return json as unknown as Static<Schema>
+}
+
+const HEAD = '{"answers":['
+const TAIL = ']}'
+
+function joined(answers: readonly LaneAnswer[]): LaneAnswer {
+  let json = HEAD
+  let bytes = HEAD.length + TAIL.length + answers.length - 1
+  for (const [i, answer] of answers.entries()) {
+    json += i === 0 ? answer.json : `,${answer.json}`
+    bytes += answer.bytes
+  }
+  return { status: 200, json: json + TAIL, bytes }
+}
+
+/** The same questions in front of the framework, as long as they are plain. */
+export function verifyLanes({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'>): LaneRoute[] {
+  const judged = judge({ core, metrics })
+  const answerTo = ({ token, demand }: PlainQuestion, asker: Principal) => {
+    const verdict = core.verifier.verify(token, demand)
+    return verdict instanceof Promise
+      ? verdict.then((verdict) => judged(verdict, asker))
+      : judged(verdict, asker)
+  }
+  const common = {
+    takesBody: true,
+    credentialHeader: 'authorization',
+    strangeHeaders: [],
+    credential: bearerOf,
+  }
+  return [
+    {
+      ...common,
+      path: '/api/v1/tokens/verify',
+      pattern: '/api/v1/tokens/verify',
+      question(query, body) {
+        const asked = query === '' && body !== undefined ? plainQuestion(body) : undefined
+        return asked === undefined ? undefined : (asker) => answerTo(asked, asker)
+      },
+    },
+    {
+      ...common,
+      path: '/api/v1/tokens/verify:batch',
+      // A colon of the path is written twice.
+      pattern: '/api/v1/tokens/verify::batch',
+      question(query, body) {
+        const asked = query === '' && body !== undefined ? plainQuestions(body) : undefined
+        return asked === undefined
+          ? undefined
+          : (asker) => allOf(asked.map((each) => answerTo(each, asker)))
+      },
+    },
+  ]
+}
+
+function allOf(answers: (LaneAnswer | Promise<LaneAnswer>)[]): LaneAnswer | Promise<LaneAnswer> {
+  const isKnown = (answer: LaneAnswer | Promise<LaneAnswer>) => !(answer instanceof Promise)
+  if (answers.every(isKnown)) return joined(answers as LaneAnswer[])
+  return Promise.all(answers).then(joined)
+}
+
+/** A question that `Question` and `checkDemand` take for sure, about a secret. */
+interface PlainQuestion {
+  token: string
+  demand: Demand
+}
+
+/** Nothing but a secret that needs no unescaping, as most clients write it. */
+const BARE_QUESTION = /^\{"token": ?"([A-Za-z0-9._~+/=-]{1,512})"\}$/
+
+/** The members of a demand, with the length above which the ordinary route has to look. */
+const PLAIN_DEMAND = new Map([
+  ['role', 63],
+  ['scope', 128],
+  ['group', 150],
+  ['mode', 5],
+  ['ip', 64],
+  ['audience', 2000],
+  ['boundKey', 64],
+])
+const MODES = new Set<unknown>(Mode.enum)
+
+function plainQuestion(body: Buffer): PlainQuestion | undefined {
+  const bare = BARE_QUESTION.exec(body.toString('latin1'))?.[1]
+  return bare === undefined ? plainMembers(parsedObject(body.toString())) : plainSecret(bare)
+}
+
+function plainQuestions(body: Buffer): PlainQuestion[] | undefined {
+  const { questions, ...others } = parsedObject(body.toString()) ?? {}
+  if (!Array.isArray(questions) || Object.keys(others).length > 0) return undefined
+  if (questions.length === 0 || questions.length > MAX_QUESTIONS) return undefined
+  const plain: PlainQuestion[] = []
+  for (const each of questions) {
+    const question = typeof each === 'string' ? plainSecret(each) : plainMembers(objectOf(each))
+    if (question === undefined) return undefined
+    plain.push(question)
+  }
+  return plain
+}
+
+/** Secrets have no need of more; what is longer is somebody else's to refuse. */
+const MAX_SECRET_LENGTH = 512
+
+function plainSecret(token: string): PlainQuestion | undefined {
+  const isPlain = token !== '' && token.length <= MAX_SECRET_LENGTH && !looksLikeJwt(token)
+  return isPlain ? { token, demand: NO_DEMAND } : undefined
+}
+
+function plainMembers(members: Record<string, unknown> | undefined): PlainQuestion | undefined {
+  const { token, ...demand } = members ?? {}
+  if (typeof token !== 'string' || plainSecret(token) === undefined) return undefined
+  const named = Object.entries(demand)
+  for (const [name, value] of named) {
+    const maxLength = PLAIN_DEMAND.get(name)
+    if (maxLength === undefined || typeof value !== 'string' || value.length > maxLength) {
+      return undefined
+    }
+  }
+  const { mode, group, ip } = demand
+  if (mode !== undefined && (group === undefined || !MODES.has(mode))) return undefined
+  if (ip !== undefined && isIP(String(ip)) === 0) return undefined
+  return { token, demand: named.length === 0 ? NO_DEMAND : demand }
+}
+
+function objectOf(value: unknown): Record<string, unknown> | undefined {
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+  return isObject ? (value as Record<string, unknown>) : undefined
+}
+
+function parsedObject(json: string): Record<string, unknown> | undefined {
+  try {
+    return objectOf(JSON.parse(json))
+  } catch {
+    return undefined
+  }
 }
