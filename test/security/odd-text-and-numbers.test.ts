@@ -59,6 +59,7 @@ const requests: [string, string, string?][] = [
   ['POST', '/tokens', '{"name":"x","expiresAt":§}'],
   ['POST', '/tokens', '{"name":"x","ownerId":§}'],
   ['POST', '/tokens/verify', '{"token":§}'],
+  ['POST', '/tokens/verify:batch', '{"questions":[§,{"token":§}]}'],
   ['POST', '/tokens/verify', '{"token":"x","role":§,"scope":§,"group":§,"ip":§}'],
   ['POST', '/users', '{"username":§}'],
   ['POST', '/users', '{"username":"with-email","email":§}'],

@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto'
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 import type { Caller, Origin } from '../caller.ts'
 import type { Repositories } from '../store.ts'
 import type { User } from '../users/user.ts'
@@ -9,9 +9,18 @@ export const CHAIN_START = '0'.repeat(43)
 
 /** HMAC-SHA-256 over a record and its predecessor's hash: who lacks the key cannot mend the chain. */
 export function chainHash(key: Buffer, previous: string, record: SealedFields): string {
-  return createHmac('sha256', key)
+  return createHmac('sha256', keyObjectOf(key))
     .update(`${previous}\n${canonicalBytes(record)}`)
     .digest('base64url')
+}
+
+/** Made once per key: making one costs several times what the hash does. */
+const keyObjects = new WeakMap<Buffer, KeyObject>()
+
+function keyObjectOf(key: Buffer): KeyObject {
+  const known = keyObjects.get(key) ?? createSecretKey(key)
+  keyObjects.set(key, known)
+  return known
 }
 
 /** Who acted: a caller, somebody who just logged in (`user`), or the server or nobody known (`{ origin }` alone). */
