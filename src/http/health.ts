@@ -39,16 +39,16 @@ export function registerHealth(app: FastifyInstance, health: Health): void {
 
 /** Counts requests under way, and sends clients away with each answer once a shutdown has begun. */
 export function followDraining(app: FastifyInstance, health: Health): void {
-  app.addHook('onRequest', (_request, _reply, done) => {
+  app.addHook('onRequest', (_request, reply, done) => {
     health.underWay++
+    // Also when the client leaves before it was answered, of which no hook tells in every case.
+    reply.raw.once('close', () => {
+      health.underWay--
+    })
     done()
   })
   app.addHook('onSend', (_, reply, payload, done) => {
     if (health.draining) reply.header('connection', 'close')
     done(null, payload)
-  })
-  app.addHook('onResponse', (_request, _reply, done) => {
-    health.underWay--
-    done()
   })
 }

@@ -11,6 +11,7 @@ import { introspectionRoute } from './introspect.ts'
 import { loginCookie } from './login-cookie.ts'
 import { endLogins } from './logout.ts'
 import { mountEngine } from './mount.ts'
+import { postedRequests } from './posted-requests.ts'
 import { createProvider } from './provider.ts'
 import { revocationRoute } from './revoke.ts'
 import { selfTest } from './self-test.ts'
@@ -76,6 +77,7 @@ export async function registerOauth(app: FastifyInstance, parts: ApiParts): Prom
   await app.register(async (scope) => {
     scope.setErrorHandler(sendErrorPage)
     readForms(scope)
+    postedRequests(scope, issuer)
     interactionRoutes(scope, { core, publicUrl: issuer, login, engine })
     accountRoutes(scope, { core, publicUrl: issuer, login, engine })
   })

@@ -81,6 +81,26 @@ describe('the answer to a client', () => {
     expect(policy).toContain("frame-ancestors 'none'")
   })
 
+  it('is the same when the request was posted', async () => {
+    const browser = await openLoggedIn(oauth)
+    const request = await begin(app.config)
+    const form = request.url.searchParams
+    const posted = await fetch(`${oauth.issuer}/oauth2/authorize`, {
+      method: 'POST',
+      body: form,
+      redirect: 'manual',
+    })
+    expect(posted.status).toBe(303)
+    const link = posted.headers.get('location') ?? ''
+    expect(Object.fromEntries(new URL(link).searchParams)).toEqual(Object.fromEntries(form))
+    const { url } = await goThrough(browser, await browser.open(link))
+    expect((await redeem(oauth, app, { request, callback: url })).access_token).toMatch(/^mm_/)
+
+    const twice = new URLSearchParams([...form, ['scope', 'openid']])
+    const refused = await fetch(`${oauth.issuer}/oauth2/authorize`, { method: 'POST', body: twice })
+    expect(refused.status).toBe(400)
+  })
+
   it('has no ID token without the scope openid, and the rest works', async () => {
     const tokens = await signIn(oauth, app, { parameters: { scope: 'profile', nonce: undefined } })
     expect(tokens.id_token).toBeUndefined()

@@ -150,7 +150,6 @@ describe('what is switched off is not there', () => {
     ['POST', '/oauth2/backchannel'],
     ['POST', '/oauth2/challenge'],
     ['GET', '/interaction/x'],
-    ['POST', '/oauth2/authorize'],
     ['GET', '/oauth2/session/check'],
     ['GET', '/oauth2/session/end/confirm'],
     ['GET', '/oauth2/token'],
