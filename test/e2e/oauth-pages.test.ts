@@ -3,7 +3,6 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { deviceConfirmPage } from '../../src/oauth/pages/device-pages.ts'
-import { formPostPage } from '../../src/oauth/pages/form-post-page.ts'
 import { loginPage } from '../../src/oauth/pages/login-page.ts'
 import type { Page } from '../../src/oauth/pages/page.ts'
 
@@ -33,7 +32,6 @@ const pages: Record<string, Page> = {
     ip: AWKWARD,
     userAgent: AWKWARD,
   }),
-  '/form-post': formPostPage({ action: '/posted', fields: { code: AWKWARD, state: AWKWARD } }),
 }
 
 let server: Server
@@ -98,14 +96,6 @@ test.each([
       ['confirm', 'yes'],
     ],
   ],
-  [
-    '/form-post',
-    200,
-    [
-      ['code', AWKWARD],
-      ['state', AWKWARD],
-    ],
-  ],
 ] as const)(
   'the form at %s brings back over HTTP what went into it',
   async (path, status, fields) => {
@@ -127,7 +117,6 @@ test.each(Object.keys(pages))(
     const directives = policy.split(';').map((each) => each.trim().split(' ')[0])
     expect(directives).toEqual([
       ...['default-src', 'style-src', 'img-src', 'form-action', 'frame-ancestors', 'base-uri'],
-      ...(path === '/form-post' ? ['script-src'] : []),
     ])
     expect(policy).not.toMatch(/,|unsafe|\*/)
   },

@@ -3,8 +3,6 @@ import { isRunning } from './html.ts'
 
 export interface Allowances {
   style: string
-  /** The one inline script of the page, if it has one. */
-  script: string | undefined
   /**
    * Where a form of the page may end up besides this server: full URIs. Undefined: there is no form.
    */
@@ -12,7 +10,7 @@ export interface Allowances {
 }
 
 /** The `Content-Security-Policy` of one page: nothing but what it contains. */
-export function contentSecurityPolicy({ style, script, leadsTo }: Allowances): string {
+export function contentSecurityPolicy({ style, leadsTo }: Allowances): string {
   const directives = [
     "default-src 'none'",
     `style-src ${hashSource(style)}`,
@@ -22,11 +20,10 @@ export function contentSecurityPolicy({ style, script, leadsTo }: Allowances): s
     "frame-ancestors 'none'",
     "base-uri 'none'",
   ]
-  if (script !== undefined) directives.push(`script-src ${hashSource(script)}`)
   return directives.join('; ')
 }
 
-/** Names an inline style or script by its content (CSP 3, section 2.3.1). */
+/** Names an inline style by its content (CSP 3, section 2.3.1). */
 export function hashSource(content: string): string {
   return `'sha256-${createHash('sha256').update(content).digest('base64')}'`
 }

@@ -55,7 +55,7 @@ export function attributes(
  * An element whose content browsers take as it is. Escaping means nothing in there, so the content
  * must be a constant of ours. Throws `TypeError` when it would end the element early.
  */
-export function rawElement(name: 'style' | 'script', content: string): Html {
+export function rawElement(name: 'style', content: string): Html {
   if (/<[/!]|<script/i.test(content)) throw new TypeError(`This cannot stand in a ${name} element.`)
   return { [MARKUP]: `<${name}>${content}</${name}>` }
 }
