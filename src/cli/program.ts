@@ -11,6 +11,7 @@ import { keysCommands } from './commands/keys.ts'
 import { loginCommands } from './commands/login.ts'
 import { policyCommands } from './commands/policy.ts'
 import { roleCommands } from './commands/role.ts'
+import { scanCommand } from './commands/scan.ts'
 import { serveCommand } from './commands/serve.ts'
 import { tokenCommands } from './commands/token.ts'
 import { userCommands } from './commands/user.ts'
@@ -52,6 +53,7 @@ export function createProgram(terminal: Terminal): Command {
   keysCommands(program, terminal)
   auditCommands(program, terminal)
   adminCommands(program, terminal)
+  scanCommand(program, terminal)
   helpMarkdownCommand(program, terminal)
   return program
 }
