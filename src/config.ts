@@ -118,7 +118,12 @@ const chosenSecret = (text: string) => {
   if (mayBeChosen(text)) return new Secret(text)
   throw new Error(`must be ${CHOSEN_SECRET}.`)
 }
-const httpUrl = (text: string) => issuerUrl(text).replace(/\/+$/, '')
+/** Pages and cookies of the OpenID provider are at the root, so a path would lead nowhere. */
+const publicUrl = (text: string) => {
+  const url = issuerUrl(text).replace(/\/+$/, '')
+  if (new URL(url).pathname === '/') return url
+  throw new Error('must not have a path. Give Mintmark a host name or port of its own.')
+}
 
 /** Every setting there is; `mintmark config` and docs/reference/config.md are printed from it. */
 const SETTINGS = {
@@ -157,7 +162,7 @@ const SETTINGS = {
     name: 'MINTMARK_PUBLIC_URL',
     summary:
       'Where clients reach the server. Absent: built from host and port. Set it behind a proxy.',
-    parse: httpUrl,
+    parse: publicUrl,
   },
   masterKey: {
     name: 'MINTMARK_MASTER_KEY',

@@ -132,6 +132,8 @@ function writesOf(deps: Deps, tx: Repositories) {
       clients.replaceClientSecret(deps, tx, wish),
     deleteClient: (wish: Parameters<typeof clients.deleteClient>[2]) =>
       clients.deleteClient(deps, tx, wish),
+    withdrawFromClient: (wish: Parameters<typeof grants.withdrawFromClient>[2]) =>
+      grants.withdrawFromClient(deps, tx, wish),
     withdrawGrant: (wish: Parameters<typeof grants.withdrawGrant>[2]) =>
       grants.withdrawGrant(deps, tx, wish),
     updatePolicy: (wish: Parameters<typeof updatePolicy>[2]) => updatePolicy(deps, tx, wish),

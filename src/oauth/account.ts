@@ -1,14 +1,15 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { GrantId } from '../core/id.ts'
-import { isId } from '../core/id.ts'
+import type { Grant } from '../core/grants/grant.ts'
+import { type ClientId, isId } from '../core/id.ts'
 import type { Principal } from '../core/rights.ts'
 import { originOf } from '../http/auth.ts'
 import { csrfFor, formOf, mustComeFromOurForm, sendPage } from './form.ts'
 import { type InteractionParts, tryLogin } from './interactions.ts'
-import { type GrantsModel, grantsPage } from './pages/grants-page.ts'
+import { type GrantsModel, grantsPage, type ShownGrant } from './pages/grants-page.ts'
 import { type LoginModel, loginPage } from './pages/login-page.ts'
 import { ROUTES } from './routes.ts'
 
+/** Grants of a page: one per login and application. */
 const PAGE_SIZE = 20
 const GRANTS = '/account/grants'
 const LOGIN = '/account/login'
@@ -35,11 +36,12 @@ export function accountRoutes(app: FastifyInstance, parts: InteractionParts): vo
     const known = await login.read(request.raw, request.ip)
     if (known === undefined) return reply.redirect(GRANTS, 303)
     mustComeFromOurForm(request, { core, publicUrl, purpose: purposeOf(known) })
-    const id = formOf(request).get('grant') ?? ''
+    const id = formOf(request).get('client') ?? ''
     const caller = { principal: known, origin: originOf(request, 'oauth') }
-    if (!isId(id)) return showGrants(request, reply, known, { error: 'There is no such grant.' })
+    if (!isId(id))
+      return showGrants(request, reply, known, { error: 'There is no such application.' })
     const reason = 'withdrawn by the user'
-    await core.write((w) => w.withdrawGrant({ caller, id: id as GrantId, reason }))
+    await core.write((w) => w.withdrawFromClient({ caller, clientId: id as ClientId, reason }))
     return reply.redirect(`${GRANTS}?withdrawn=yes`, 303)
   })
 
@@ -63,10 +65,10 @@ export function accountRoutes(app: FastifyInstance, parts: InteractionParts): vo
       username: known.user.username,
       action: GRANTS,
       csrf: csrfFor(core, purposeOf(known)),
-      grants: page.items.map((grant) => ({
-        ...grant,
-        client: labels.get(grant.clientId) ?? { name: 'An application', clientId: grant.clientId },
-        lastUsedAtMs: lastUses.get(grant.id),
+      grants: [...Map.groupBy(page.items, ({ clientId }) => clientId)].map(([id, grants]) => ({
+        ...together(grants, lastUses),
+        id,
+        client: labels.get(id) ?? { name: 'An application', clientId: id },
       })),
       firstHref: from === undefined ? undefined : GRANTS,
       nextHref:
@@ -87,6 +89,21 @@ export function accountRoutes(app: FastifyInstance, parts: InteractionParts): vo
       clientName: undefined,
       leadsTo: [],
     })
+  }
+}
+
+/** What an application may do by all of its grants. */
+function together(
+  grants: readonly Grant[],
+  lastUses: ReadonlyMap<string, number>,
+): Omit<ShownGrant, 'id' | 'client'> {
+  const uses = grants.flatMap(({ id }) => lastUses.get(id) ?? [])
+  return {
+    scopes: [...new Set(grants.flatMap(({ scopes }) => scopes))],
+    resources: [...new Set(grants.flatMap(({ resources }) => resources))],
+    createdAtMs: Math.min(...grants.map(({ createdAtMs }) => createdAtMs)),
+    expiresAtMs: Math.max(...grants.map(({ expiresAtMs }) => expiresAtMs)),
+    lastUsedAtMs: uses.length === 0 ? undefined : Math.max(...uses),
   }
 }
 

@@ -10,7 +10,7 @@ import type { Owner } from '../core/rights.ts'
 
 /** Claims by the scope that asks for them (OpenID Connect Core, section 5.4, and `groups`). */
 export const CLAIMS = {
-  openid: ['sub'],
+  openid: ['sub', 'auth_time', 'amr'],
   profile: ['name', 'preferred_username', 'updated_at'],
   email: ['email', 'email_verified'],
   groups: ['groups'],

@@ -162,6 +162,12 @@ function tokenAdapter(core: Core, model: string, kind: OauthKind): Adapter {
       const { token, record } = found
       // The engine's tolerance is for the clocks of others; this one is ours.
       if (kind === 'oauth_access' && isOver(core, token)) return undefined
+      // A redirect URI that was taken out since gets nothing more.
+      const { redirectUri } = record
+      const { client } = Provider.ctx?.oidc ?? {}
+      if (typeof redirectUri === 'string' && client?.redirectUriAllowed(redirectUri) === false) {
+        return undefined
+      }
       const unit = unitOf(Provider.ctx)
       if (unit !== undefined && kind !== 'oauth_access') unit.presented = token
       return {

@@ -22,7 +22,7 @@ export function logEngine(provider: Provider, log: FastifyBaseLogger): void {
       const { error: code, error_description: description } = error
       const detail = (error as { error_detail?: string }).error_detail
       const clientId = ctx.oidc.client?.clientId
-      log.debug({ ...context(), code, description, detail, clientId }, 'OAuth refused a request')
+      log.info({ ...context(), code, description, detail, clientId }, 'OAuth refused a request')
     })
   }
   provider.on('server_error', (_, error: unknown) => {

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { decodeJwt } from 'jose'
 import type Provider from 'oidc-provider'
 import { errors, type InteractionResults } from 'oidc-provider'
 import { parseDuration } from '../core/clients/duration.ts'
@@ -34,7 +35,7 @@ export function interactionRoutes(app: FastifyInstance, parts: InteractionParts)
   app.get(url, { config: { public: true } }, async (request, reply) => {
     const details = await detailsOf(request, reply)
     const known = await login.read(request.raw, request.ip)
-    if (details.prompt.name === 'login') {
+    if (asksWho(details)) {
       if (known !== undefined && mayGoOn(details)) return finish(reply, details, loggedIn(known))
       return sendPage(
         reply,
@@ -50,9 +51,7 @@ export function interactionRoutes(app: FastifyInstance, parts: InteractionParts)
   app.post(url, { config: { public: true, rateLimit: {} } }, async (request, reply) => {
     const details = await detailsOf(request, reply)
     mustComeFromOurForm(request, { core, publicUrl, purpose: `interaction:${details.uid}` })
-    return details.prompt.name === 'login'
-      ? signIn(request, reply, details)
-      : decide(request, reply, details)
+    return asksWho(details) ? signIn(request, reply, details) : decide(request, reply, details)
   })
 
   async function signIn(request: FastifyRequest, reply: FastifyReply, details: Details) {
@@ -60,8 +59,19 @@ export function interactionRoutes(app: FastifyInstance, parts: InteractionParts)
     if (form.get('action') === 'cancel')
       return finish(reply, details, refused('login was cancelled'))
     const outcome = await tryLogin(request, reply, parts)
-    if ('principal' in outcome) return finish(reply, details, loggedIn(outcome.principal))
-    return sendPage(reply, await loginStep(details, outcome))
+    if (!('principal' in outcome)) return sendPage(reply, await loginStep(details, outcome))
+    const result = (await isWhomWasMeant(details, outcome.principal))
+      ? loggedIn(outcome.principal)
+      : { error: 'login_required', error_description: 'another user signed in' }
+    return finish(reply, details, result)
+  }
+
+  /** OpenID Connect Core, 3.1.2.1: with `id_token_hint` only that user gets an answer. */
+  async function isWhomWasMeant(details: Details, { user }: Principal): Promise<boolean> {
+    const hint = details.params.id_token_hint
+    // The engine has checked that we signed it.
+    if (typeof hint !== 'string') return true
+    return decodeJwt(hint).sub === core.oauth.subjectOf(user, await clientOf(details))
   }
 
   async function decide(request: FastifyRequest, reply: FastifyReply, details: Details) {
@@ -218,8 +228,15 @@ function askedFor({ prompt }: Details): {
   }
 }
 
+/** Whether the question is who it is; otherwise it is what the client may do. */
+function asksWho({ prompt }: Details): boolean {
+  return prompt.name === 'login' || prompt.name === 'select_account'
+}
+
 function mayGoOn({ prompt }: Details): boolean {
-  return !prompt.reasons.some((reason) => MUST_PROVE_AGAIN.includes(reason))
+  return (
+    prompt.name === 'login' && !prompt.reasons.some((reason) => MUST_PROVE_AGAIN.includes(reason))
+  )
 }
 
 function hintOf({ params }: Details): string | undefined {
@@ -244,6 +261,7 @@ function loggedIn({ user, token }: Principal): InteractionResults {
       amr: ['pwd'],
       remember: false,
     },
+    select_account: {},
   }
 }
 

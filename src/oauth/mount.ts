@@ -33,8 +33,12 @@ const DOORS: ['GET' | 'POST' | 'OPTIONS', string][] = [
   ['GET', `${ROUTES.code_verification}/:uid`],
 ]
 
-/** Doors where guessing could pay: codes that people type, secrets of clients. */
-const GUESSABLE = new Set<string>([ROUTES.code_verification])
+/** Doors where guessing could pay, or where anybody makes us write: so many per minute and address. */
+const LIMITED = new Set<string>([
+  ROUTES.code_verification,
+  ROUTES.authorization,
+  ROUTES.device_authorization,
+])
 
 /** Doors that only pages post to, which the engine shows to people. */
 const FORMS = new Set<string>([ROUTES.code_verification, `${ROUTES.end_session}/confirm`])
@@ -51,8 +55,7 @@ export interface Mounted {
 
 /** Puts the engine's routes into the server; it reads bodies and writes answers by itself. */
 export function mountEngine(app: FastifyInstance, { issuer, login, handle }: Mounted): void {
-  const { host, pathname, protocol } = new URL(issuer)
-  const base = pathname === '/' ? '' : pathname.replace(/\/$/, '')
+  const { host, protocol } = new URL(issuer)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_, __, done) => done(null))
 
@@ -66,7 +69,7 @@ export function mountEngine(app: FastifyInstance, { issuer, login, handle }: Mou
     delete raw.headers['x-forwarded-host']
     delete raw.headers['x-forwarded-for']
     // Without it the engine publishes endpoints that do not exist.
-    Object.assign(raw, { originalUrl: `${base}${raw.url}` })
+    Object.assign(raw, { originalUrl: raw.url })
     reply.hijack()
     for (const [name, value] of Object.entries(reply.getHeaders())) {
       if (value !== undefined) reply.raw.setHeader(name, value)
@@ -88,7 +91,7 @@ export function mountEngine(app: FastifyInstance, { issuer, login, handle }: Mou
   }
 
   for (const [method, url] of DOORS) {
-    const config = GUESSABLE.has(url) ? { public: true, rateLimit: {} } : { public: true }
+    const config = LIMITED.has(url) ? { public: true, rateLimit: {} } : { public: true }
     const forPeople = FORMS.has(url) ? { errorHandler: sendErrorPage } : {}
     app.route({ method, url, config, handler: pass, ...forPeople })
   }

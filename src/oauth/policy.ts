@@ -1,14 +1,17 @@
 import type Provider from 'oidc-provider'
-import { interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
+import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
 import type { Core } from '../core/core.ts'
 import type { GrantId, UserId } from '../core/id.ts'
 import { currentRequest } from './request.ts'
 
-const { Check, base } = interactionPolicy
+const { Check, Prompt, base } = interactionPolicy
 
 /** When a browser must log in or ask its user: the engine's rules, and that the login is still ours. */
 export function interactionRules() {
   const rules = base()
+  rules.get('login')?.checks.add(new Check('still_registered', '', mustStillBeRegistered), 0)
+  // Asked for by name alone: somebody wants to come in as another user.
+  rules.add(new Prompt({ name: 'select_account', requestable: true }), 0)
   rules
     .get('login')
     ?.checks.add(
@@ -20,6 +23,25 @@ export function interactionRules() {
       ),
     )
   return rules
+}
+
+/**
+ * What the engine looks at when a request begins may have changed by the time it is answered: an
+ * administrator takes out a redirect URI because it is in wrong hands. Throws, rather than asking.
+ */
+function mustStillBeRegistered({ oidc }: KoaContextWithOIDC): boolean {
+  const { client, params } = oidc
+  const { redirect_uri, response_type } = (params ?? {}) as Record<string, unknown>
+  if (typeof redirect_uri === 'string' && client?.redirectUriAllowed(redirect_uri) === false) {
+    throw new errors.InvalidRedirectUri()
+  }
+  if (response_type === 'code' && client?.grantTypeAllowed('authorization_code') === false) {
+    throw new errors.UnauthorizedClient('the client is not registered for authorization codes')
+  }
+  if (oidc.requestParamScopes.size === 0) {
+    throw new errors.InvalidScope('name at least one scope', '')
+  }
+  return Check.NO_NEED_TO_PROMPT
 }
 
 /**

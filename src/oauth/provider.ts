@@ -96,7 +96,8 @@ export function createProvider(parts: TokenReader, settings: EngineSettings): Pr
     rotateRefreshToken: true,
     revokeGrantPolicy: () => true,
     clientBasedCORS: (_, origin, client) =>
-      client.redirectUris?.some((uri) => URL.parse(uri)?.origin === origin) ?? false,
+      origin !== 'null' &&
+      (client.redirectUris?.some((uri) => URL.parse(uri)?.origin === origin) ?? false),
     extraTokenClaims: async (ctx) => actorClaim(ctx),
     formats: { customizers: { jwt: (ctx, token, jwt) => saveJwt(parts, { ctx, token, jwt }) } },
     renderError: enginePages.error,
@@ -161,15 +162,8 @@ export function createProvider(parts: TokenReader, settings: EngineSettings): Pr
   provider.use(sayUnauthorized as never)
   provider.use(tokenEndpoint(core, { issuer, path: ROUTES.token, graceSeconds }) as never)
   provider.on('server_error', answerRefusal)
-  provider.on('grant.error', nameMissingGrant)
   logEngine(provider, settings.log)
   return provider
-}
-
-/** RFC 6749, section 5.2, has a name of its own for a grant that a client is not registered for. */
-function nameMissingGrant(ctx: KoaContextWithOIDC, error: errors.OIDCProviderError): void {
-  if (error.error_description !== 'requested grant type is not allowed for this client') return
-  ctx.body = { error: 'unauthorized_client', error_description: error.error_description }
 }
 
 /** How long a grant lasts: as long as what may come of it. */
@@ -239,4 +233,7 @@ async function onlyWhatWorks(ctx: KoaContextWithOIDC, next: () => Promise<void>)
     'private_key_jwt',
   ]
   body.revocation_endpoint_auth_methods_supported = body.token_endpoint_auth_methods_supported
+  const algorithms = body.token_endpoint_auth_signing_alg_values_supported
+  body.introspection_endpoint_auth_signing_alg_values_supported = algorithms
+  body.revocation_endpoint_auth_signing_alg_values_supported = algorithms
 }

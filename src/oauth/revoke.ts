@@ -1,4 +1,5 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { Client } from '../core/clients/client.ts'
 import type { Core } from '../core/core.ts'
 import type { Token } from '../core/tokens/token.ts'
 import { looksLikeJwt } from '../http/access-jwt.ts'
@@ -19,9 +20,19 @@ export function revocationRoute(
   const audiences = [issuer, `${issuer}${ROUTES.token}`, `${issuer}${ROUTES.revocation}`]
 
   onlyPost(app, ROUTES.revocation)
+  app.options(ROUTES.revocation, { config: { public: true } }, async ({ headers }, reply) =>
+    reply
+      .header('access-control-allow-origin', headers.origin ?? '*')
+      .header('access-control-allow-methods', 'POST')
+      .header('access-control-allow-headers', 'authorization, content-type')
+      .header('vary', 'Origin')
+      .code(204)
+      .send(),
+  )
   app.post(ROUTES.revocation, { config: { public: true } }, async (request, reply) => {
     const verdict = await authenticateClient(request, { core, audiences, acceptsPublic: true })
     if ('refused' in verdict) return refuseClient(request, reply, verdict.refused)
+    letRead(reply, { origin: request.headers.origin, client: verdict.client })
     const presented = formOf(request).get('token')
     if (presented === undefined || presented === '') {
       return refuseClient(request, reply, 'invalid_request')
@@ -35,6 +46,16 @@ export function revocationRoute(
     await core.oauth.revokeForClient({ origin: originOf(request, 'oauth'), token })
     return reply.code(200).send()
   })
+}
+
+/** A client that runs in a browser may read the answer where it is registered, as at the engine's doors. */
+function letRead(
+  reply: FastifyReply,
+  { origin, client }: { origin: string | undefined; client: Client },
+): void {
+  const isItsOwn = client.redirectUris.some((uri) => URL.parse(uri)?.origin === origin)
+  if (origin === undefined || origin === 'null' || !isItsOwn) return
+  reply.header('access-control-allow-origin', origin).header('vary', 'Origin')
 }
 
 /** Finds spent and expired ones, too: their families may be alive. */

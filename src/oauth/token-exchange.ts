@@ -54,6 +54,10 @@ export function tokenExchange(provider: () => Provider, parts: TokenReader) {
 
     const wanted = scopesOf(ctx, { client, subject })
     const [resource, ...more] = await grants.resolveRequestedResources(engine, ctx)
+    // A token for one resource must not become one for everything.
+    if (resource === undefined && subject.token.oauth?.audience !== undefined) {
+      throw new errors.InvalidTarget('name the resource that the new token is for')
+    }
     if (more.length > 0) throw new errors.InvalidTarget('only one resource can be asked for')
     const token = new engine.AccessToken({
       client: engineClient,
@@ -132,9 +136,11 @@ function scopesOf(
   ctx: Context,
   { client, subject }: { client: Client; subject: Principal },
 ): string[] {
-  const holds = (scope: string) => hasScope(subject.rights, scope) || isApiScope(subject, scope)
+  const holds = (scope: string) => mayHandOn(subject, scope)
   const asked = ctx.oidc.params.scope?.split(' ').filter(Boolean)
-  if (asked === undefined) return client.scopes.filter((scope) => hasScope(subject.rights, scope))
+  if (asked === undefined) {
+    return client.scopes.filter((scope) => holds(scope) && !isApiScope(scope))
+  }
   const beyond = asked.filter((scope) => !client.scopes.includes(scope) || !holds(scope))
   if (beyond.length > 0) {
     throw new errors.InvalidScope('more was asked for than the token holds', beyond.join(' '))
@@ -142,9 +148,14 @@ function scopesOf(
   return asked
 }
 
-/** What opens our APIs by itself may hand that on. */
-function isApiScope(subject: Principal, scope: string): boolean {
-  return API_SCOPES.some((each) => each === scope) && opensApis(subject)
+function isApiScope(scope: string): boolean {
+  return API_SCOPES.some((each) => each === scope)
+}
+
+/** What opens our APIs by itself may hand that on; what is for another resource does not open them. */
+function mayHandOn(subject: Principal, scope: string): boolean {
+  if (!isApiScope(scope)) return hasScope(subject.rights, scope)
+  return subject.token.oauth?.audience === undefined && opensApis(subject)
 }
 
 function ttlOf(core: Core, { subject, ttl }: { subject: Principal; ttl: number }): number {

@@ -457,6 +457,16 @@ describe('the list', () => {
   })
 })
 
+/** What opens a client, or what it is given, further than before. */
+const GAINS: Record<string, unknown>[] = [
+  { redirectUris: [CALLBACK, 'https://evil.example.com/'] },
+  { postLogoutRedirectUris: ['https://evil.example.com/'] },
+  { resources: ['https://api.example.com'] },
+  { serves: ['https://api.example.com'] },
+  { requirePkce: false },
+  { refreshTokenTtl: 'days=3000' },
+]
+
 describe('who may', () => {
   const requests = (id: string): [string, string, unknown?][] => [
     ['GET', '/api/v1/clients'],
@@ -508,7 +518,9 @@ describe('who may', () => {
       // What gives nobody anything is no matter of limits.
       expect((await patch(id, { name: newName() }, token)).status).toBe(200)
       const open = { type: 'public', grants: ['authorization_code'], redirectUris: [CALLBACK] }
-      expect((await makes(token, { ...open, scopes: ['read:a'] })).status).toBe(201)
+      const phone = await makes(token, { ...open, scopes: ['read:a'] })
+      expectProblem(phone, 403, 'beyond_rights')
+      for (const gain of GAINS) expectProblem(await patch(id, gain, token), 403, 'beyond_rights')
     }
   })
 

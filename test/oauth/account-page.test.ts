@@ -31,21 +31,21 @@ beforeAll(async () => {
 })
 afterAll(() => oauth.close())
 
-/** The ids of the grants that the page offers to withdraw. */
+/** The ids of the clients whose access the page offers to withdraw. */
 const listed = ({ text }: Page) =>
-  [...text.matchAll(/name="grant" value="([^"]*)"/g)].map(([, id]) => id ?? '')
+  [...text.matchAll(/name="client" value="([^"]*)"/g)].map(([, id]) => id ?? '')
 
 const csrf = ({ text }: Page) => /name="csrf" value="([^"]*)"/.exec(text)?.[1] ?? ''
 
 const cookieOf = ({ cookies }: Browser) =>
   [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
 
-async function withdraw(browser: Browser, page: Page, grant: string) {
+async function withdraw(browser: Browser, page: Page, id: string) {
   return fetch(`${oauth.issuer}${GRANTS}`, {
     method: 'POST',
     redirect: 'manual',
     headers: { cookie: cookieOf(browser), origin: oauth.issuer },
-    body: new URLSearchParams({ csrf: csrf(page), grant }),
+    body: new URLSearchParams({ csrf: csrf(page), client: id }),
   })
 }
 
@@ -68,7 +68,7 @@ describe('the account page', () => {
     expect(listed(page)).toHaveLength(2)
     // Newest first.
     const [ofPhone = '', ofCalendar = ''] = listed(page)
-    const done = await browser.submit(page, { grant: ofCalendar })
+    const done = await browser.submit(page, { client: ofCalendar })
     expect(done.trail[0]).toBe(303)
     expect(readable(done)).toContain('Withdrawn')
     expect(listed(done)).toEqual([ofPhone])
@@ -90,18 +90,23 @@ describe('the account page', () => {
     expect(asksForConsent(again.page)).toBe(true)
   })
 
-  it('withdraws one grant of a client, the user decides about each', async () => {
+  it('shows an application once, and takes its access away in every login', async () => {
     const [first, second] = [await openLoggedIn(oauth), await openLoggedIn(oauth)]
     const own = await oauth.register({ name: 'Twice' })
-    const one = await signIn(oauth, own, { browser: first })
-    const two = await signIn(oauth, own, { browser: second })
+    const given = [
+      await signIn(oauth, own, { browser: first }),
+      await signIn(oauth, own, { browser: second }),
+    ]
     const page = await first.open(GRANTS)
-    const [newest = ''] = listed(page)
-    await first.submit(page, { grant: newest })
-    const active = async (token: string) =>
-      (await client.tokenIntrospection(own.config, token)).active
-    expect(await active(two.access_token)).toBe(false)
-    expect(await active(one.access_token)).toBe(true)
+    expect(readable(page).split('Twice')).toHaveLength(3)
+    expect(listed(page).filter((id) => id === own.id)).toHaveLength(1)
+    await first.submit(page, { client: own.id })
+    for (const { access_token, refresh_token = '' } of given) {
+      for (const token of [access_token, refresh_token]) {
+        expect((await client.tokenIntrospection(own.config, token)).active).toBe(false)
+      }
+    }
+    expect(asksForConsent((await ask(second, own, {})).page)).toBe(true)
   })
 
   it('shows and withdraws nothing of others', async () => {
@@ -158,10 +163,12 @@ describe('an administrator', () => {
   it('sees and withdraws the same grant through the API', async () => {
     const browser = await openLoggedIn(oauth)
     const tokens = await signIn(oauth, app, { browser })
-    const [grant = ''] = listed(await browser.open(GRANTS))
-    const { status } = await oauth.server.call('DELETE', `/api/v1/grants/${grant}`)
-    expect([200, 204]).toContain(status)
-    expect(listed(await browser.open(GRANTS))).not.toContain(grant)
+    expect(listed(await browser.open(GRANTS))).toContain(app.id)
+    const { body } = await oauth.server.call('GET', `/api/v1/grants?clientId=${app.id}`)
+    for (const { id } of body.items) {
+      expect((await oauth.server.call('DELETE', `/api/v1/grants/${id}`)).status).toBe(200)
+    }
+    expect(listed(await browser.open(GRANTS))).not.toContain(app.id)
     const fields = { grant_type: 'refresh_token', refresh_token: tokens.refresh_token ?? '' }
     const refused = await post(oauth, '/oauth2/token', fields, app)
     expect(refused.body.error).toBe('invalid_grant')

@@ -88,9 +88,11 @@ describe('claims by scope', () => {
     expect(Object.keys(claims).sort()).toEqual(expected)
     const own = Object.keys(tokens.claims() ?? {}).sort()
     // What userinfo tells is not repeated in the ID token (OpenID Connect Core, section 5.4).
-    const always = ['at_hash', 'aud', 'auth_time', 'exp', 'iat', 'iss', 'nonce', 'sub']
+    const always = ['amr', 'at_hash', 'aud', 'auth_time', 'exp', 'iat', 'iss', 'nonce', 'sub']
     expect(own.filter((name) => !always.includes(name))).toEqual([])
-    expect(own).toEqual(expect.arrayContaining(['aud', 'exp', 'iat', 'iss', 'nonce', 'sub']))
+    expect(own).toEqual(
+      expect.arrayContaining(['amr', 'aud', 'auth_time', 'exp', 'iat', 'iss', 'nonce', 'sub']),
+    )
   })
 
   it('say what is so now', async () => {

@@ -134,6 +134,7 @@ const DOORS: Record<string, (token: string) => Promise<boolean>> = {
           grant_type: TOKEN_EXCHANGE,
           subject_token: token,
           subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+          resource: RESOURCE,
         },
         app,
       )

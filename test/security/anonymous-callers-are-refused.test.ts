@@ -52,7 +52,9 @@ const OPEN: Record<string, string[]> = {
     ...['introspect', 'revoke'].flatMap((door) =>
       ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].map((method) => `${method} /oauth2/${door}`),
     ),
-    ...['token', 'userinfo', 'par', 'device', 'jwks'].map((door) => `OPTIONS /oauth2/${door}`),
+    ...['token', 'userinfo', 'par', 'device', 'jwks', 'revoke'].map(
+      (door) => `OPTIONS /oauth2/${door}`,
+    ),
     'OPTIONS /.well-known/openid-configuration',
     'OPTIONS /.well-known/oauth-authorization-server',
   ],

@@ -15,6 +15,7 @@ import type { ListWish } from '../tokens/read.ts'
 import { revokeOfClient } from '../tokens/revoke.ts'
 import { removeUser, saveUser, updateUser } from '../users/manage.ts'
 import type { Client } from './client.ts'
+import { parseDuration } from './duration.ts'
 import { type ClientSettings, checkSettings, DEFAULT_SETTINGS } from './settings.ts'
 import type { ClientFilter, StoredSecret } from './store.ts'
 
@@ -246,8 +247,9 @@ async function mustBeFree(
 }
 
 /**
- * What a confidential client authenticates with gives whoever holds it the client's scopes, without
- * an end. It is a token but in name, so it is bounded by the token that asks for it, just as one.
+ * A client gives whoever is behind it the client's scopes, users' tokens at its redirect URIs and a
+ * look at other clients' tokens, without an end. It is a token but in name, so it is bounded by the
+ * token that asks for it, just as one.
  */
 async function mustBeGivable(
   deps: Deps,
@@ -258,11 +260,10 @@ async function mustBeGivable(
     serviceUserId,
   }: {
     caller: Caller
-    settings: Pick<ClientSettings, 'type' | 'scopes'>
+    settings: Pick<ClientSettings, 'scopes'>
     serviceUserId: UserId
   },
 ): Promise<void> {
-  if (settings.type === 'public') return
   const { principal } = caller
   mustBeAllowed(principal, 'token.create', {
     what: { ownerId: serviceUserId, kind: 'api' },
@@ -277,13 +278,22 @@ async function mustBeGivable(
   boundExpiry(undefined, { creator, explicit: true })
 }
 
-/** Whether somebody who can authenticate as the client may do more afterwards. */
+const LIFETIMES = ['codeTtl', 'accessTokenTtl', 'refreshTokenTtl'] as const
+
+/** Whether the client, or whoever is behind it, may do more afterwards. */
 function gains(before: Client, after: ClientSettings): boolean {
   const isNew = <T>(list: readonly T[], held: readonly T[]) =>
     list.some((each) => !held.includes(each))
   return (
     isNew(after.scopes, before.scopes) ||
     isNew(after.grants, before.grants) ||
+    isNew(after.redirectUris, before.redirectUris) ||
+    isNew(after.postLogoutRedirectUris, before.postLogoutRedirectUris) ||
+    isNew(after.resources, before.resources) ||
+    isNew(after.serves, before.serves) ||
+    (before.requirePkce && !after.requirePkce) ||
+    (after.active && !before.active) ||
+    LIFETIMES.some((each) => parseDuration(after[each]) > parseDuration(before[each])) ||
     (after.jwks !== undefined && JSON.stringify(after.jwks) !== JSON.stringify(before.jwks))
   )
 }

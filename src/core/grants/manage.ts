@@ -60,6 +60,32 @@ export async function withdrawGrant(
   return { revoked: hits.map((hit) => hit.id) }
 }
 
+/** More than anybody has to one client: one per login. */
+const MAX_GRANTS = 10_000
+
+/**
+ * Takes back everything that the caller let a client do, from every login: what people mean when they
+ * take an application's access away. Throws `forbidden`, and `not_found` where there is nothing.
+ */
+export async function withdrawFromClient(
+  deps: Deps,
+  tx: Repositories,
+  { caller, clientId, reason }: { caller: Caller; clientId: ClientId; reason: string },
+): Promise<Revoked> {
+  const userId = caller.principal.user.id
+  const policy = deps.policy()
+  mustBeAllowed(caller.principal, 'grant.withdraw', { what: { userId }, policy })
+  const filter = { userId, clientId, liveAtMs: deps.clock.now() }
+  const revoked: Revoked['revoked'] = []
+  const given = await tx.grants.list(filter, undefined, MAX_GRANTS)
+  if (given.length === 0) throw notFound('grant')
+  for (const { id } of given) {
+    const hits = await revokeGrant(deps, tx, { actor: caller, id, reason })
+    revoked.push(...hits.map((hit) => hit.id))
+  }
+  return { revoked }
+}
+
 /**
  * Withdraws a grant with all its tokens, once it is settled that the actor may. Returns the tokens
  * that it hit. Where nothing was alive nothing is changed or recorded.

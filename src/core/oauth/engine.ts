@@ -48,7 +48,12 @@ export function oauthEngine(deps: Deps) {
             action: 'token.reused',
             subjectType: 'token',
             subjectId: token.id,
-            after: { kind: token.kind, grantId: token.familyId },
+            after: {
+              kind: token.kind,
+              grantId: token.familyId,
+              ownerId: token.ownerId,
+              clientId: token.oauth?.clientId,
+            },
           },
         )
         // The family of such a token is its grant's.

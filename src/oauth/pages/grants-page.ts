@@ -3,7 +3,9 @@ import { type Page, page } from './page.ts'
 import { facts, hidden, places, rights, type ShownClient, shown, shownCode, when } from './parts.ts'
 import { explainScopes } from './scopes.ts'
 
+/** What a user lets one application do, from however many logins. */
 export interface ShownGrant {
+  /** Of the client's row. */
   id: string
   client: ShownClient
   scopes: readonly string[]
@@ -15,7 +17,7 @@ export interface ShownGrant {
 
 export interface GrantsModel {
   username: string
-  /** Where every withdrawal goes; gets `csrf` and `grant`, the id. */
+  /** Where every withdrawal goes; gets `csrf` and `client`, the id. */
   action: string
   csrf: string
   grants: readonly ShownGrant[]
@@ -71,7 +73,7 @@ ${facts([
   ['Last used', grant.lastUsedAtMs === undefined ? 'never' : when(grant.lastUsedAtMs)],
 ])}
 <form${attributes({ method: 'post', action })}>
-${hidden({ csrf, grant: grant.id })}
+${hidden({ csrf, client: grant.id })}
 <button type="submit" class="withdraw">Withdraw<span class="unseen"> what ${shown(client.name)} may do</span></button>
 </form>
 </li>`

@@ -523,7 +523,7 @@ describe('the others', () => {
   test('each grant can be withdrawn by a button of its own', () => {
     const page = grantsPage(grants)
     const ids = named(parse(page.html), 'input')
-      .filter(({ attributes }) => attributes.name === 'grant')
+      .filter(({ attributes }) => attributes.name === 'client')
       .map(({ attributes }) => attributes.value)
     expect(ids).toEqual(['grant-1', 'grant-2'])
     expect(buttons(page).map(([, , text]) => text)).toEqual([
