@@ -68,7 +68,7 @@ export async function openCore(
   config: Config,
   { masterKey, clock = systemClock, random = randomBytes }: Omit<Parts, 'log'>,
 ): Promise<{ core: Core; store: Store }> {
-  const store = await openStore(config.databaseFile, clock)
+  const store = await openStore(config.database, clock)
   try {
     const { maxCachedTokens } = config
     const core = await createCore({ store, clock, random, masterKey, maxCachedTokens })
@@ -81,12 +81,18 @@ export async function openCore(
 
 /** Whether a master key opens the database, which no server may be using. */
 export async function opensDatabase(config: Config, masterKey: Secret): Promise<boolean> {
-  const store = await openStore(config.databaseFile, systemClock)
+  const store = await openStore(config.database, systemClock)
   try {
     return await masterKeyFits(store, { masterKey, random: randomBytes })
   } finally {
     await store.close()
   }
+}
+
+/** Brings the database to this release, and does no more. Throws like `openCore`. */
+export async function migrateDatabase(config: Config): Promise<void> {
+  const store = await openStore(config.database, systemClock)
+  await store.close()
 }
 
 /** The wiring: one screen that main and every test use. */

@@ -35,7 +35,7 @@ describe('without any setting', () => {
       host: '127.0.0.1',
       port: 8080,
       dataDir: './data',
-      databaseFile: './data/mintmark.db',
+      database: { kind: 'sqlite', file: './data/mintmark.db' },
       publicUrl: 'http://127.0.0.1:8080',
       masterKey: undefined,
       newMasterKey: undefined,
@@ -174,6 +174,7 @@ describe('secrets', () => {
   it('are marked as such in the help', () => {
     const secret = describeSettings().filter((setting) => setting.secret)
     expect(secret.map(({ name }) => name)).toEqual([
+      'MINTMARK_DATABASE_URL',
       'MINTMARK_MASTER_KEY',
       'MINTMARK_NEW_MASTER_KEY',
       'MINTMARK_BOOTSTRAP_PASSWORD',
@@ -211,7 +212,35 @@ describe('what is derived', () => {
     ['sqlite:///var/lib/x.db', '/var/lib/x.db'],
     ['sqlite:x.db', 'x.db'],
   ])('is the database file, from %s', (url, file) => {
-    expect(read({ MINTMARK_DATABASE_URL: url }).databaseFile).toBe(file)
+    expect(read({ MINTMARK_DATABASE_URL: url }).database).toEqual({ kind: 'sqlite', file })
+  })
+
+  it('is a PostgreSQL server with its limits, and never shows the password', () => {
+    const env = {
+      MINTMARK_DATABASE_URL: 'postgresql://mint:pa%20ss@db.example.com/tokens?sslmode=require',
+      MINTMARK_DATABASE_POOL: '5',
+      MINTMARK_DATABASE_WAIT_MS: '700',
+      MINTMARK_POLL_MS: '50',
+    }
+    const { database } = read(env)
+    expect(database).toMatchObject({ kind: 'postgres', pool: 5, pollMs: 50, waitMs: 700 })
+    // Encrypting without knowing to whom would protect nothing.
+    expect(database.kind === 'postgres' && database.url.reveal()).toBe(
+      'postgresql://mint:pa%20ss@db.example.com/tokens?sslmode=verify-full',
+    )
+    expect(JSON.stringify(database) + String(database)).not.toContain('pa%20ss')
+  })
+
+  it.each([
+    'mysql://mint:hidden@db.example.com/x',
+    'postgres://mint:hid:den@:x/',
+    'postgres://mint:hidden@db.example.com',
+    'postgres://mint:hidden@db.example.com/x?sslmode=prefer',
+    'postgres://mint:hid/den@db.example.com/x',
+  ])('is refused without being repeated, such as %s', (url) => {
+    const problems = problemsOf({ MINTMARK_DATABASE_URL: url })
+    expect(problems).toHaveLength(1)
+    expect(problems.join()).not.toMatch(/hid/)
   })
 
   it('is the upstream issuer, to the letter', () => {

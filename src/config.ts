@@ -12,8 +12,7 @@ export interface Config {
   host: string
   port: number
   dataDir: string
-  /** SQLite file; derived from MINTMARK_DATABASE_URL or the data directory. */
-  databaseFile: string
+  database: DatabaseConfig
   /** Where clients reach the server: scheme, host, port, no trailing slash. */
   publicUrl: string
   /** Absent: the key file in the data directory, made at the first start. */
@@ -42,6 +41,11 @@ export interface Config {
   drainSeconds: number
 }
 
+/** From MINTMARK_DATABASE_URL, or the SQLite file in the data directory. */
+export type DatabaseConfig =
+  | { kind: 'sqlite'; file: string }
+  | { kind: 'postgres'; url: Secret; pool: number; pollMs: number; waitMs: number }
+
 /** The OpenID provider behind S7's browser sign-in. */
 export interface UpstreamConfig {
   issuer: string
@@ -56,6 +60,11 @@ export interface UpstreamConfig {
 }
 
 type Parsed = Record<string, unknown>
+
+/** `no-verify` is for those who know why; `prefer` would fall back to plain text when told to. */
+const SSL_MODES = ['disable', 'require', 'verify-ca', 'verify-full', 'no-verify']
+
+type DatabaseUrl = { kind: 'sqlite'; file: string } | { kind: 'postgres'; url: Secret }
 
 interface Setting {
   name: string
@@ -124,6 +133,27 @@ const publicUrl = (text: string) => {
   if (new URL(url).pathname === '/') return url
   throw new Error('must not have a path. Give Mintmark a host name or port of its own.')
 }
+const databaseUrl = (text: string): DatabaseUrl => {
+  const file = /^sqlite:(?:\/\/)?(.+)$/.exec(text)?.[1]
+  if (file !== undefined) return { kind: 'sqlite', file }
+  // Nothing of the text may be repeated: it holds a password.
+  if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) {
+    throw new Error(
+      'must look like sqlite:/var/lib/mintmark/mintmark.db or postgres://user:password@host:5432/name, with special characters of the password percent-encoded.',
+    )
+  }
+  const url = new URL(text)
+  const mode = url.searchParams.get('sslmode')
+  if (mode !== null && !SSL_MODES.includes(mode)) {
+    throw new Error(`must have a sslmode of ${SSL_MODES.join(', ')}.`)
+  }
+  if (url.pathname.length < 2) {
+    throw new Error('must end in the name of the database, as in postgres://host:5432/mintmark.')
+  }
+  // No half measures: an encrypted connection to whoever answers protects nothing.
+  if (mode === 'require' || mode === 'verify-ca') url.searchParams.set('sslmode', 'verify-full')
+  return { kind: 'postgres', url: new Secret(url.href) }
+}
 
 /** Every setting there is; `mintmark config` and docs/reference/config.md are printed from it. */
 const SETTINGS = {
@@ -147,16 +177,31 @@ const SETTINGS = {
   },
   databaseUrl: {
     name: 'MINTMARK_DATABASE_URL',
-    summary: 'Database, as sqlite:PATH. Absent: mintmark.db in the data directory.',
-    parse: (text: string) => {
-      const file = /^sqlite:(?:\/\/)?(.+)$/.exec(text)?.[1]
-      if (file === undefined) {
-        throw new Error(
-          'must look like sqlite:/var/lib/mintmark/mintmark.db; no other database is supported yet.',
-        )
-      }
-      return file
-    },
+    summary:
+      'Database: sqlite:PATH, or postgres://USER:PASSWORD@HOST:PORT/NAME for any number of nodes. Absent: mintmark.db in the data directory. With sslmode=require or verify-full the server’s certificate is verified, against the one in sslrootcert=PATH if given. May hold a password, so it is never shown.',
+    secret: true,
+    parse: databaseUrl,
+  },
+  databasePool: {
+    name: 'MINTMARK_DATABASE_POOL',
+    summary:
+      'Connections to PostgreSQL at most, per node, besides the one that listens for changes.',
+    fallback: '10',
+    parse: wholeNumber(2, 1000),
+  },
+  databaseWaitMs: {
+    name: 'MINTMARK_DATABASE_WAIT_MS',
+    summary:
+      'How long, in milliseconds, a request waits for a connection to PostgreSQL, or a change for its turn, before it is answered 503.',
+    fallback: '2000',
+    parse: wholeNumber(100, 60_000),
+  },
+  pollMs: {
+    name: 'MINTMARK_POLL_MS',
+    summary:
+      'How often, in milliseconds, a node reads what others changed in PostgreSQL when no notice reaches it.',
+    fallback: '250',
+    parse: wholeNumber(10, 60_000),
   },
   publicUrl: {
     name: 'MINTMARK_PUBLIC_URL',
@@ -416,6 +461,14 @@ function crossChecks(values: Parsed): string[] {
   return problems
 }
 
+function databaseOf(
+  url: DatabaseUrl | undefined,
+  { dataDir, ...limits }: { dataDir: string; pool: number; pollMs: number; waitMs: number },
+): DatabaseConfig {
+  if (url === undefined) return { kind: 'sqlite', file: `${dataDir}/mintmark.db` }
+  return url.kind === 'sqlite' ? url : { ...url, ...limits }
+}
+
 /** `values` were parsed by SETTINGS, which fixes each one's type. */
 function assemble(values: Parsed): Config {
   const get = <T>(key: Key) => values[key] as T
@@ -431,7 +484,12 @@ function assemble(values: Parsed): Config {
     host,
     port,
     dataDir,
-    databaseFile: get<string | undefined>('databaseUrl') ?? `${dataDir}/mintmark.db`,
+    database: databaseOf(get<DatabaseUrl | undefined>('databaseUrl'), {
+      dataDir,
+      pool: get<number>('databasePool'),
+      pollMs: get<number>('pollMs'),
+      waitMs: get<number>('databaseWaitMs'),
+    }),
     publicUrl:
       get<string | undefined>('publicUrl') ??
       `${scheme}://${named.includes(':') ? `[${named}]` : named}:${port}`,

@@ -31,12 +31,25 @@ const nextKeyFileOf = (config: Config) => `${keyFileOf(config)}.new`
  */
 export function prepareDirectories(config: Config): void {
   makeDirectory(resolve(config.dataDir))
-  makeDirectory(resolve(dirname(config.databaseFile)))
+  if (config.database.kind === 'sqlite') makeDirectory(resolve(dirname(config.database.file)))
   chmodSync(config.dataDir, 0o700)
-  if (!existsSync(markerOf(config)) || existsSync(config.databaseFile)) return
-  throw new CoreError(
+  if (config.database.kind !== 'sqlite') return
+  const { file } = config.database
+  if (existsSync(markerOf(config)) && !existsSync(file)) throw lost(config, `${file} is gone`)
+}
+
+/**
+ * The same for a database on a server, which is there but empty when it was lost. Call it before the
+ * first admin is made. Throws `not_configured`.
+ */
+export function mustNotBeLost(config: Config, { isNew }: { isNew: boolean }): void {
+  if (isNew && existsSync(markerOf(config))) throw lost(config, 'is empty')
+}
+
+function lost(config: Config, what: string): CoreError {
+  return new CoreError(
     'not_configured',
-    `The database ${config.databaseFile} is gone. Restore it from a backup; to start anew without it, delete ${markerOf(config)}.`,
+    `The database ${what}. Restore it from a backup; to start anew without it, delete ${markerOf(config)}.`,
   )
 }
 
@@ -48,7 +61,10 @@ export function markInstalled(config: Config): void {
   writeFileSync(markerOf(config), text, { mode: 0o600 })
 }
 
-/** The master key: from the configuration, or the key file, which the first start makes. */
+/**
+ * The master key: from the configuration, or the key file, which the first start makes beside a SQLite
+ * file. Nodes that share PostgreSQL share the key, so that none may make its own.
+ */
 export function masterKeyOf(config: Config): { key: Secret; madeFile: string | undefined } {
   if (config.masterKey !== undefined) return { key: config.masterKey, madeFile: undefined }
   const file = keyFileOf(config)
@@ -58,10 +74,16 @@ export function masterKeyOf(config: Config): { key: Secret; madeFile: string | u
     }
     return { key: keyIn(file), madeFile: undefined }
   }
-  if (existsSync(config.databaseFile)) {
+  if (config.database.kind === 'postgres') {
     throw new CoreError(
       'not_configured',
-      `The database ${config.databaseFile} exists, but not its key file ${file}. Restore the file, or set MINTMARK_MASTER_KEY.`,
+      `There is no master key. Make one for all nodes with \`openssl rand -base64 32\`, and give it to each as MINTMARK_MASTER_KEY, MINTMARK_MASTER_KEY_FILE, or the file ${file}.`,
+    )
+  }
+  if (existsSync(config.database.file)) {
+    throw new CoreError(
+      'not_configured',
+      `The database ${config.database.file} exists, but not its key file ${file}. Restore the file, or set MINTMARK_MASTER_KEY.`,
     )
   }
   return { key: writeKey(file), madeFile: file }

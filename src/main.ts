@@ -6,7 +6,13 @@ import type { Bootstrapped } from './core/bootstrap.ts'
 import { CoreError } from './core/errors.ts'
 import { cutOff, sendAway } from './http/drain.ts'
 import { linesByTurn } from './http/log-stream.ts'
-import { markInstalled, masterKeyOf, prepareDirectories, settleKeyFile } from './installation.ts'
+import {
+  markInstalled,
+  masterKeyOf,
+  mustNotBeLost,
+  prepareDirectories,
+  settleKeyFile,
+} from './installation.ts'
 
 const USAGE_FLUSH_MS = 5000
 const PURGE_MS = 3_600_000
@@ -37,6 +43,7 @@ export async function serve(): Promise<void> {
   const { key, madeFile } = masterKeyOf(config)
   if (madeFile !== undefined) announceKeyFile(madeFile)
   const app = await buildApp(config, { masterKey: key, log })
+  mustNotBeLost(config, { isNew: await app.core.isNew() })
   const first = await app.core.bootstrap(config.bootstrap)
   // Before anything else can fail: the password is told only now.
   if (first !== undefined) announceAdmin(first, config.publicUrl)

@@ -5,8 +5,8 @@ import { CliError } from './failure.ts'
 import type { Terminal } from './terminal.ts'
 
 /**
- * Opens this machine's database for a command that works without a server. Refused while a server
- * runs, because the store belongs to one process.
+ * Opens the database for a command that works without a server. A SQLite file is refused while a
+ * server runs, because it belongs to one process; on PostgreSQL the servers hear of the change.
  */
 export async function withCore<T>(
   terminal: Terminal,
@@ -52,10 +52,11 @@ export async function rewrap(terminal: Terminal): Promise<Rewrapped> {
 async function prepared({ env }: Terminal) {
   process.umask(0o077)
   const config: Config = readConfig({ env, readFile: (path) => readFileSync(path, 'utf8') })
-  if (!existsSync(config.databaseFile)) {
+  const { database } = config
+  if (database.kind === 'sqlite' && !existsSync(database.file)) {
     throw new CliError(
       'not_found',
-      `There is no database at ${config.databaseFile}. Run this where the server runs, with the server's settings.`,
+      `There is no database at ${database.file}. Run this where the server runs, with the server's settings.`,
     )
   }
   // Loaded here, because the whole server is behind it and other commands start without.

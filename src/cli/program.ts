@@ -9,6 +9,7 @@ import { groupCommands } from './commands/group.ts'
 import { helpMarkdownCommand } from './commands/help-markdown.ts'
 import { keysCommands } from './commands/keys.ts'
 import { loginCommands } from './commands/login.ts'
+import { migrateCommand } from './commands/migrate.ts'
 import { policyCommands } from './commands/policy.ts'
 import { roleCommands } from './commands/role.ts'
 import { scanCommand } from './commands/scan.ts'
@@ -42,6 +43,7 @@ export function createProgram(terminal: Terminal): Command {
     .addHelpText('after', ENVIRONMENT)
   serveCommand(program)
   configCommand(program, terminal)
+  migrateCommand(program, terminal)
   loginCommands(program, terminal)
   tokenCommands(program, terminal)
   userCommands(program, terminal)

@@ -15,6 +15,13 @@ export function durationSeconds(text: string): number | undefined {
   return Number(amount) * SECONDS[unit as keyof typeof SECONDS]
 }
 
+/** The same where nothing else will do. */
+export function seconds(text: string): number {
+  const found = durationSeconds(text)
+  if (found === undefined) throw new InvalidArgumentError('Write a time like 30s, 5m or 1h.')
+  return found
+}
+
 function instantOf(text: string): string | undefined {
   if (!INSTANT.test(text) || Number.isNaN(Date.parse(text))) return undefined
   return new Date(text).toISOString()

@@ -186,6 +186,8 @@ export interface Core {
   checkpoint(): Promise<Checkpoint | undefined>
   /** Cursors of one list. */
   cursors(list: string): Cursors
+  /** Whether there has never been a user. */
+  isNew(): Promise<boolean>
   bootstrap(wish: BootstrapWish): Promise<Bootstrapped | undefined>
   breakGlass(username: string): Promise<Bootstrapped>
   /** Names of users, for showing who owns or made what. Missing: deleted. */
@@ -281,6 +283,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
         onProgress,
       }),
     cursors: (list) => cursorsFor(keyring.derived('cursor'), list),
+    isNew: async () => (await store.users.countAll()) === 0,
     bootstrap: (wish) => bootstrap(deps, wish),
     breakGlass: (username) => breakGlass(deps, username),
     async usernames(ids) {

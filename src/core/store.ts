@@ -8,6 +8,9 @@ import type { RoleStore } from './roles/store.ts'
 import type { TokenStore } from './tokens/store.ts'
 import type { UserStore } from './users/store.ts'
 
+/** Stands for every subject of its kind, when a node cannot know which of them changed. */
+export const ANY = '*'
+
 /** Something that can alter a verdict. Every node that caches verdicts must hear of it. */
 export type Change =
   | { subject: 'token' | 'user' | 'group' | 'client'; id: string }
@@ -19,6 +22,12 @@ export interface ChangeStore {
   append(change: Change): Promise<void>
   /** Forgets what every reader has long applied. */
   prune(olderThanMs: number): Promise<void>
+}
+
+/** The change log as a node follows it. */
+export interface ChangeLog extends ChangeStore {
+  /** The number of the change up to which this node has applied everything. */
+  position(): number
 }
 
 export interface IdempotencyEntry {
@@ -102,12 +111,18 @@ export type ChangeListener = (changes: readonly Change[]) => void | Promise<void
 
 /** All that the domain needs saved. */
 export interface Store extends Repositories {
+  changes: ChangeLog
   /**
    * Runs `work` atomically; resolves once the commit is durable. Inside, only queries: SQLite has one
-   * writer, so awaiting anything else stops everybody. Throws `unavailable` when nothing was stored.
+   * writer, so awaiting anything else stops everybody. PostgreSQL may run it again from the start when
+   * transactions were in each other's way, so it must change nothing outside. Throws `unavailable`
+   * when nothing was stored, or, as the message then says, when nobody can know.
    */
   transaction<T>(work: (repositories: Repositories) => Promise<T>): Promise<T>
-  /** Called after each commit, before `transaction` resolves. Returns the way to stop listening. */
+  /**
+   * Called after each commit of this node, before `transaction` resolves, and for those of others as
+   * soon as they are known. Returns the way to stop listening.
+   */
   onChange(listener: ChangeListener): () => void
   /** Rejects when the database cannot be read. */
   ping(): Promise<void>

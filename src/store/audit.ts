@@ -1,9 +1,10 @@
 import type { Kysely, Selectable } from 'kysely'
 import type { Checkpoint } from '../core/audit/checkpoint.ts'
 import type { AuditAction, AuditRecord, AuditSubject } from '../core/audit/event.ts'
-import type { AuditStore } from '../core/audit/store.ts'
+import type { AuditStore, ChainEnd } from '../core/audit/store.ts'
 import type { TokenId, UserId } from '../core/id.ts'
 import type { Via } from '../core/tokens/token.ts'
+import type { Journal } from './journal.ts'
 import type { AuditTable, Schema } from './schema.ts'
 
 function toRecord(row: Selectable<AuditTable>): AuditRecord {
@@ -43,36 +44,42 @@ function toCheckpoint(row: Selectable<Schema['audit_checkpoint']>): Checkpoint {
   return { sequence: row.sequence, hash: row.hash, atMs: row.at_ms, signature: row.signature }
 }
 
-export function auditStore(db: Kysely<Schema>): AuditStore {
+export function toAuditRow(record: AuditRecord): AuditTable {
+  return {
+    sequence: record.sequence,
+    at_ms: record.atMs,
+    action: record.action,
+    subject_type: record.subjectType,
+    subject_id: record.subjectId,
+    actor_id: record.actorId ?? null,
+    actor_name: record.actorName ?? null,
+    actor_token_id: record.actorTokenId ?? null,
+    ip: record.ip ?? null,
+    request_id: record.requestId ?? null,
+    via: record.via,
+    before: text(record.before),
+    after: text(record.after),
+    hash: record.hash,
+  }
+}
+
+export function lastRecord(db: Kysely<Schema>): Promise<ChainEnd | undefined> {
+  return db
+    .selectFrom('audit')
+    .select(['sequence', 'hash'])
+    .orderBy('sequence', 'desc')
+    .limit(1)
+    .executeTakeFirst()
+}
+
+/** `journal` collects what is appended; absent outside a transaction, where nothing may be. */
+export function auditStore(db: Kysely<Schema>, journal?: Journal): AuditStore {
   const checkpoints = () => db.selectFrom('audit_checkpoint').selectAll()
   return {
-    last: () =>
-      db
-        .selectFrom('audit')
-        .select(['sequence', 'hash'])
-        .orderBy('sequence', 'desc')
-        .limit(1)
-        .executeTakeFirst(),
-    async append(record) {
-      await db
-        .insertInto('audit')
-        .values({
-          sequence: record.sequence,
-          at_ms: record.atMs,
-          action: record.action,
-          subject_type: record.subjectType,
-          subject_id: record.subjectId,
-          actor_id: record.actorId ?? null,
-          actor_name: record.actorName ?? null,
-          actor_token_id: record.actorTokenId ?? null,
-          ip: record.ip ?? null,
-          request_id: record.requestId ?? null,
-          via: record.via,
-          before: text(record.before),
-          after: text(record.after),
-          hash: record.hash,
-        })
-        .execute()
+    last: () => lastRecord(db),
+    async append(seal) {
+      if (journal === undefined) throw new Error('An audit record belongs into a transaction.')
+      journal.records.push(seal)
     },
     async list(filter, from, size) {
       const backwards = from?.direction === 'before'

@@ -1,19 +1,20 @@
 import type { Kysely } from 'kysely'
-import type { Change, ChangeStore } from '../core/store.ts'
+import type { ChangeStore } from '../core/store.ts'
+import type { Journal } from './journal.ts'
 import type { Schema } from './schema.ts'
 
-/** The ordered log of what can alter a verdict; `changes` collects what to announce after the commit. */
+/**
+ * The ordered log of what can alter a verdict. `journal` collects what is appended; absent outside a
+ * transaction, where nothing may be.
+ */
 export function changeStore(
   db: Kysely<Schema>,
-  { clock, changes }: { clock: { now(): number }; changes: Change[] },
+  { clock, journal }: { clock: { now(): number }; journal?: Journal },
 ): ChangeStore {
   return {
     async append(change) {
-      await db
-        .insertInto('change')
-        .values({ subject: change.subject, subject_id: change.id, at_ms: clock.now() })
-        .execute()
-      changes.push(change)
+      if (journal === undefined) throw new Error('A change belongs into a transaction.')
+      journal.changes.push({ ...change, atMs: clock.now() })
     },
     async prune(olderThanMs) {
       await db.deleteFrom('change').where('at_ms', '<', olderThanMs).execute()

@@ -1,4 +1,4 @@
-import type { Kysely, Selectable } from 'kysely'
+import type { Kysely, Selectable, SelectQueryBuilder } from 'kysely'
 import type {
   Client,
   ClientType,
@@ -12,6 +12,7 @@ import type { SecretDigest } from '../core/secret.ts'
 import { nameKey } from '../core/text.ts'
 import { nextSerial } from './counter.ts'
 import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
+import { type Locks, NO_LOCKS } from './locks.ts'
 import type { ClientTable, Schema } from './schema.ts'
 import { orNameTaken } from './unique.ts'
 
@@ -87,14 +88,13 @@ function toRow(client: NewClient, serial: number): ClientTable {
   }
 }
 
-export function clientStore(db: Kysely<Schema>): ClientStore {
+export function clientStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): ClientStore {
   const live = () => db.selectFrom('client').selectAll().where('deleted_at_ms', 'is', null)
-  const one = async (query: {
-    executeTakeFirst(): Promise<Selectable<ClientTable> | undefined>
-  }) => {
+  const seen = async (query: SelectQueryBuilder<Schema, 'client', Selectable<ClientTable>>) => {
     const row = await query.executeTakeFirst()
     return row === undefined ? undefined : toClient(row)
   }
+  const one: typeof seen = (query) => seen(locks.rows(query))
 
   function filtered({ active, text }: ClientFilter) {
     let query = live()
@@ -119,9 +119,10 @@ export function clientStore(db: Kysely<Schema>): ClientStore {
       return toClient(row)
     },
     byId: (id) => one(live().where('id', '=', id)),
+    glance: (id) => seen(live().where('id', '=', id)),
     byClientId: (clientId) => one(live().where('client_id', '=', clientId)),
     bySerial: (serial) => one(live().where('serial', '=', serial)),
-    byServiceUser: (id) => one(live().where('service_user_id', '=', id)),
+    byServiceUser: (id) => seen(live().where('service_user_id', '=', id)),
     async secretOf(id) {
       const row = await db
         .selectFrom('client')

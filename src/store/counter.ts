@@ -2,15 +2,24 @@ import type { Kysely } from 'kysely'
 import type { Schema } from './schema.ts'
 
 /** The next integer identifier of a kind of thing, starting at 1 and never given out twice. */
-export async function nextSerial(
+export function nextSerial(
   db: Kysely<Schema>,
   name: 'user' | 'group' | 'token' | 'client',
 ): Promise<number> {
+  return nextNumbers(db, name, 1)
+}
+
+/** Takes the next `count` numbers; returns the last of them. Nobody else gets any until we commit. */
+export async function nextNumbers(
+  db: Kysely<Schema>,
+  name: 'user' | 'group' | 'token' | 'client' | 'change',
+  count: number,
+): Promise<number> {
   const { value } = await db
     .insertInto('counter')
-    .values({ name, value: 1 })
+    .values({ name, value: count })
     .onConflict((conflict) =>
-      conflict.column('name').doUpdateSet((eb) => ({ value: eb('counter.value', '+', 1) })),
+      conflict.column('name').doUpdateSet((eb) => ({ value: eb('counter.value', '+', count) })),
     )
     .returning('value')
     .executeTakeFirstOrThrow()

@@ -1,101 +1,70 @@
-import { Kysely, SqliteAdapter, SqliteDialect } from 'kysely'
-import { Migrator } from 'kysely/migration'
-import { CoreError } from '../core/errors.ts'
-import type { Change, ChangeListener, Repositories, Store } from '../core/store.ts'
+import type { Secret } from '../core/secret.ts'
+import type { ChangeListener, Repositories, Store } from '../core/store.ts'
 import { auditStore } from './audit.ts'
 import { changeStore } from './changes.ts'
 import { clientStore } from './clients.ts'
+import type { Db, Engine } from './engine.ts'
 import { grantStore } from './grants.ts'
-import { groupCommit } from './group-commit.ts'
 import { groupStore } from './groups.ts'
 import { idempotencyStore, keyStore, lockoutStore, policyStore } from './housekeeping.ts'
-import { migrations } from './migrations/index.ts'
+import { emptyJournal, isEmpty, type Journal } from './journal.ts'
+import { type Locks, NO_LOCKS } from './locks.ts'
 import { oauthRecordStore } from './oauth-records.ts'
+import { openPostgresEngine } from './postgres-engine.ts'
 import { roleStore } from './roles.ts'
-import type { Schema } from './schema.ts'
-import { openSqlite } from './sqlite.ts'
+import { openSqliteEngine } from './sqlite-engine.ts'
 import { tokenStore } from './tokens.ts'
 import { userStore } from './users.ts'
 
-/** A connection or a transaction: queries do not care. */
-export type Db = Kysely<Schema>
+/** Which database, and how it is used. */
+export type Database =
+  | { kind: 'sqlite'; file: string }
+  | {
+      kind: 'postgres'
+      url: Secret
+      /** Connections at most, besides the one that listens. */
+      pool: number
+      /** How often the change log is read when no notice comes. */
+      pollMs: number
+      /** How long a request waits for a connection, or a change for its turn. */
+      waitMs: number
+    }
+
+export interface Clock {
+  now(): number
+}
 
 /**
- * Opens the SQLite store at `file`, creating and migrating it as needed.
- * Throws `not_configured` when the file is damaged, in use, or made by a newer release.
+ * Opens the store, creating and migrating its tables as needed. Throws `not_configured` when the
+ * database cannot be used as it is, `unavailable` when it cannot be reached.
  */
-export async function openStore(file: string, clock: { now(): number }): Promise<Store> {
-  const files = openSqlite(file)
-  const writer = new Kysely<Schema>({ dialect: new WriterDialect({ database: files.writer }) })
-  const reader = new Kysely<Schema>({ dialect: new SqliteDialect({ database: files.reader }) })
-  const close = async () => {
-    await reader.destroy()
-    await writer.destroy()
-    // Kysely leaves alone what it has not used yet; an open reader would keep the WAL file.
-    files.reader.close()
-    files.writer.close()
-    files.unlock()
-  }
-  try {
-    await migrate(writer)
-  } catch (error) {
-    await close()
-    throw error
-  }
-  return storeOver({ writer, reader, clock, close })
+export async function openStore(database: Database, clock: Clock): Promise<Store> {
+  const engine =
+    database.kind === 'sqlite'
+      ? await openSqliteEngine(database.file)
+      : await openPostgresEngine(database)
+  return storeOver(engine, clock)
 }
 
-/** SQLite does take schema changes back; Kysely must be told, or a crash leaves a migration half done. */
-class WriterDialect extends SqliteDialect {
-  override createAdapter() {
-    return new TransactionalAdapter()
-  }
-}
-
-class TransactionalAdapter extends SqliteAdapter {
-  override get supportsTransactionalDdl() {
-    return true
-  }
-}
-
-async function migrate(db: Db): Promise<void> {
-  const migrator = new Migrator({
-    db,
-    provider: { getMigrations: async () => migrations },
-    migrationTableName: 'migration',
-    migrationLockTableName: 'migration_lock',
-  })
-  const { error } = await migrator.migrateToLatest()
-  if (error === undefined) return
-  if (error instanceof CoreError) throw error
-  throw new CoreError(
-    'not_configured',
-    'The database could not be brought to this release. If a newer Mintmark has used it, start that one; otherwise restore a backup.',
-    { cause: error },
-  )
-}
-
-function storeOver(parts: {
-  writer: Db
-  reader: Db
-  clock: { now(): number }
-  close: () => Promise<void>
-}): Store {
+function storeOver(engine: Engine, clock: Clock): Store {
   const listeners = new Set<ChangeListener>()
-  const { writer, reader, clock } = parts
-  const committed = groupCommit(writer)
+  engine.changes.start(async (changes) => {
+    await Promise.all([...listeners].map((listener) => listener(changes)))
+  })
 
   async function transaction<T>(work: (repositories: Repositories) => Promise<T>): Promise<T> {
-    const changes: Change[] = []
-    const result = await committed((tx) => work(repositories(tx, { clock, changes })))
-    if (changes.length > 0) {
-      await Promise.all([...listeners].map((listener) => listener(changes)))
-    }
+    const { result, changes, end } = await engine.transaction(async (tx) => {
+      const journal = emptyJournal()
+      const result = await work(repositories(tx, { clock, journal, locks: engine.locks(tx) }))
+      const end = isEmpty(journal) ? 0 : await engine.writeJournal(tx, journal)
+      return { result, changes: journal.changes, end }
+    })
+    if (changes.length > 0) await engine.changes.own(changes, end)
     return result
   }
 
   /** Writes outside a transaction become one of their own, so that nobody can forget to announce. */
-  const alone = repositories(reader, { clock, changes: [] })
+  const alone = repositories(engine.reader, { clock, locks: NO_LOCKS })
   return {
     ...alone,
     tokens: {
@@ -106,35 +75,36 @@ function storeOver(parts: {
       ...alone.users,
       rehash: (id, from, to) => transaction((tx) => tx.users.rehash(id, from, to)),
     },
+    changes: { ...alone.changes, position: () => engine.changes.position() },
     transaction,
     onChange(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
     async ping() {
-      await reader.selectFrom('counter').select('name').limit(1).execute()
+      await engine.reader.selectFrom('counter').select('name').limit(1).execute()
     },
-    close: parts.close,
+    close: () => engine.close(),
   }
 }
 
 function repositories(
   db: Db,
-  { clock, changes }: { clock: { now(): number }; changes: Change[] },
+  { clock, journal, locks }: { clock: Clock; journal?: Journal; locks: Locks },
 ): Repositories {
   return {
-    tokens: tokenStore(db),
-    users: userStore(db),
-    groups: groupStore(db),
-    roles: roleStore(db),
-    clients: clientStore(db),
-    grants: grantStore(db),
+    tokens: tokenStore(db, locks),
+    users: userStore(db, locks),
+    groups: groupStore(db, locks),
+    roles: roleStore(db, locks),
+    clients: clientStore(db, locks),
+    grants: grantStore(db, locks),
     oauthRecords: oauthRecordStore(db),
-    audit: auditStore(db),
-    policy: policyStore(db),
-    keys: keyStore(db),
-    changes: changeStore(db, { clock, changes }),
-    idempotency: idempotencyStore(db),
-    lockouts: lockoutStore(db),
+    audit: auditStore(db, journal),
+    policy: policyStore(db, locks),
+    keys: keyStore(db, locks),
+    changes: changeStore(db, { clock, ...(journal === undefined ? {} : { journal }) }),
+    idempotency: idempotencyStore(db, locks),
+    lockouts: lockoutStore(db, locks),
   }
 }

@@ -3,6 +3,7 @@ import type { Grant } from '../core/grants/grant.ts'
 import type { GrantStore } from '../core/grants/store.ts'
 import type { ClientId, GrantId, TokenId, UserId } from '../core/id.ts'
 import { beyond, directionOf } from './keyset.ts'
+import { type Locks, NO_LOCKS } from './locks.ts'
 import type { GrantTable, Schema } from './schema.ts'
 
 function toGrant(row: Selectable<GrantTable>): Grant {
@@ -20,7 +21,13 @@ function toGrant(row: Selectable<GrantTable>): Grant {
   }
 }
 
-export function grantStore(db: Kysely<Schema>): GrantStore {
+export function grantStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): GrantStore {
+  const byId = (id: GrantId) => db.selectFrom('grant').selectAll().where('id', '=', id)
+  const one = async (query: ReturnType<typeof byId>) => {
+    const row = await query.executeTakeFirst()
+    return row === undefined ? undefined : toGrant(row)
+  }
+
   return {
     async put(grant, payload) {
       const changeable = {
@@ -44,10 +51,8 @@ export function grantStore(db: Kysely<Schema>): GrantStore {
         .onConflict((conflict) => conflict.column('id').doUpdateSet(changeable))
         .execute()
     },
-    async byId(id) {
-      const row = await db.selectFrom('grant').selectAll().where('id', '=', id).executeTakeFirst()
-      return row === undefined ? undefined : toGrant(row)
-    },
+    byId: (id) => one(locks.rows(byId(id))),
+    glance: (id) => one(byId(id)),
     async payloadOf(id) {
       const row = await db
         .selectFrom('grant')
@@ -74,15 +79,19 @@ export function grantStore(db: Kysely<Schema>): GrantStore {
       return rows.map(toGrant)
     },
     async revoke(which, atMs) {
-      let query = db
+      let live = db.selectFrom('grant').select('id').where('revoked_at_ms', 'is', null)
+      if ('id' in which) live = live.where('id', '=', which.id)
+      else if ('clientId' in which) live = live.where('client_id', '=', which.clientId)
+      else if ('userId' in which) live = live.where('user_id', '=', which.userId)
+      else live = live.where('session_id', '=', which.sessionId)
+      // In one order everywhere: two that lock in different orders wait for each other.
+      const rows = await db
         .updateTable('grant')
         .set({ revoked_at_ms: atMs, updated_at_ms: atMs })
+        .where('id', 'in', locks.rows(live.orderBy('id')))
         .where('revoked_at_ms', 'is', null)
-      if ('id' in which) query = query.where('id', '=', which.id)
-      else if ('clientId' in which) query = query.where('client_id', '=', which.clientId)
-      else if ('userId' in which) query = query.where('user_id', '=', which.userId)
-      else query = query.where('session_id', '=', which.sessionId)
-      const rows = await query.returning('id').execute()
+        .returning('id')
+        .execute()
       return rows.map(({ id }) => id as GrantId)
     },
     async purge(endedBeforeMs, limit) {

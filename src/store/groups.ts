@@ -1,9 +1,10 @@
-import type { Kysely, Selectable } from 'kysely'
+import type { Kysely, Selectable, SelectQueryBuilder } from 'kysely'
 import type { Group, Mode, NamedMembership } from '../core/groups/group.ts'
 import type { GroupStore } from '../core/groups/store.ts'
 import type { GroupId, UserId } from '../core/id.ts'
 import { nextSerial } from './counter.ts'
 import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
+import { type Locks, NO_LOCKS } from './locks.ts'
 import type { GroupTable, Schema } from './schema.ts'
 import { orNameTaken } from './unique.ts'
 
@@ -21,12 +22,10 @@ function toGroup(row: Selectable<GroupTable>): Group {
 
 const named = <T>(statement: Promise<T>) => orNameTaken(statement, 'A group with this name exists.')
 
-export function groupStore(db: Kysely<Schema>): GroupStore {
+export function groupStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): GroupStore {
   const live = () => db.selectFrom('group').selectAll().where('deleted_at_ms', 'is', null)
-  const one = async (query: {
-    executeTakeFirst(): Promise<Selectable<GroupTable> | undefined>
-  }) => {
-    const row = await query.executeTakeFirst()
+  const one = async (query: SelectQueryBuilder<Schema, 'group', Selectable<GroupTable>>) => {
+    const row = await locks.rows(query).executeTakeFirst()
     return row === undefined ? undefined : toGroup(row)
   }
   const memberships = () =>

@@ -2,11 +2,13 @@ import type { Kysely } from 'kysely'
 import type { KeyPurpose, KeyStore } from '../core/keys/store.ts'
 import type { Policy, PolicyStore } from '../core/policy/policy.ts'
 import type { IdempotencyStore, LockoutStore } from '../core/store.ts'
+import { type Locks, NO_LOCKS } from './locks.ts'
 import type { Schema } from './schema.ts'
 
-export function policyStore(db: Kysely<Schema>): PolicyStore {
+export function policyStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): PolicyStore {
   return {
     async load() {
+      await locks.hold('policy')
       const rows = await db.selectFrom('policy').select(['name', 'value']).execute()
       return Object.fromEntries(
         // JSON has no undefined; a limit that was taken away is stored as null.
@@ -26,7 +28,7 @@ export function policyStore(db: Kysely<Schema>): PolicyStore {
   }
 }
 
-export function keyStore(db: Kysely<Schema>): KeyStore {
+export function keyStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): KeyStore {
   const keys = () => db.selectFrom('key').selectAll()
   const retired = (id: string) =>
     db.deleteFrom('key').where('id', '=', id).where('retired_at_ms', 'is not', null)
@@ -39,6 +41,7 @@ export function keyStore(db: Kysely<Schema>): KeyStore {
   })
   return {
     async insert(key) {
+      await locks.hold('keys')
       const row = await db
         .insertInto('key')
         .values({
@@ -54,6 +57,7 @@ export function keyStore(db: Kysely<Schema>): KeyStore {
       return row !== undefined
     },
     async all() {
+      await locks.hold('keys')
       return (await keys().execute()).map(toKey)
     },
     async byId(id) {
@@ -134,9 +138,10 @@ export function keyStore(db: Kysely<Schema>): KeyStore {
   }
 }
 
-export function idempotencyStore(db: Kysely<Schema>): IdempotencyStore {
+export function idempotencyStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): IdempotencyStore {
   return {
     async find(scope, keyDigest) {
+      await locks.hold(`once:${scope}:${keyDigest}`)
       const row = await db
         .selectFrom('idempotency')
         .selectAll()
@@ -172,9 +177,10 @@ export function idempotencyStore(db: Kysely<Schema>): IdempotencyStore {
   }
 }
 
-export function lockoutStore(db: Kysely<Schema>): LockoutStore {
+export function lockoutStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): LockoutStore {
   return {
     async get(account) {
+      await locks.hold(`lockout:${account}`)
       const row = await db
         .selectFrom('lockout')
         .select(['failures', 'locked_until_ms', 'at_ms'])

@@ -1,6 +1,7 @@
 import type { Kysely, Selectable } from 'kysely'
 import type { Role } from '../core/roles/role.ts'
 import type { RoleStore } from '../core/roles/store.ts'
+import { type Locks, NO_LOCKS } from './locks.ts'
 import type { Schema } from './schema.ts'
 import { orNameTaken } from './unique.ts'
 
@@ -12,7 +13,7 @@ function toRole(row: Pick<Selectable<Schema['role']>, 'name' | 'description' | '
   }
 }
 
-export function roleStore(db: Kysely<Schema>): RoleStore {
+export function roleStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): RoleStore {
   const roles = () =>
     db.selectFrom('role').select(['name', 'description', 'scopes']).orderBy('name')
   return {
@@ -28,7 +29,7 @@ export function roleStore(db: Kysely<Schema>): RoleStore {
       await orNameTaken(statement, 'A role with this name exists.')
     },
     async byName(name) {
-      const row = await roles().where('name', '=', name).executeTakeFirst()
+      const row = await locks.rows(roles().where('name', '=', name)).executeTakeFirst()
       return row === undefined ? undefined : toRole(row)
     },
     async all() {

@@ -27,14 +27,16 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
+const open = (path: string) => openStore({ kind: 'sqlite', file: path }, clock)
+
 /** A store that has been opened and closed in good order. */
 async function madeStore(): Promise<void> {
-  await (await openStore(file, clock)).close()
+  await (await open(file)).close()
 }
 
 describe('a new file', () => {
   it('and all that lies beside it are for nobody else’s eyes', async () => {
-    const store = await openStore(file, clock)
+    const store = await open(file)
     expect(statSync(join(dir, 'data')).mode & 0o777).toBe(0o700)
     for (const name of ['mintmark.db', 'mintmark.db-wal', 'mintmark.db-shm', 'server.lock']) {
       expect(statSync(join(dir, 'data', name)).mode & 0o077, name).toBe(0)
@@ -65,7 +67,7 @@ describe('a new file', () => {
     const db = new DatabaseSync(file)
     db.exec('create table lockout (x)')
     db.close()
-    await expect(openStore(file, clock)).rejects.toThrow(notConfigured)
+    await expect(open(file)).rejects.toThrow(notConfigured)
     const repaired = new DatabaseSync(file)
     const tables = repaired
       .prepare("select name from sqlite_master where type = 'table' and name not like 'sqlite_%'")
@@ -75,24 +77,24 @@ describe('a new file', () => {
     ])
     repaired.exec('drop table lockout')
     repaired.close()
-    await (await openStore(file, clock)).close()
+    await (await open(file)).close()
   })
 })
 
 describe('a file that is not ours to open', () => {
   it('because another server has it open is refused, until that one is gone', async () => {
-    const first = await openStore(file, clock)
-    await expect(openStore(file, clock)).rejects.toThrow(notConfigured)
+    const first = await open(file)
+    await expect(open(file)).rejects.toThrow(notConfigured)
     await first.ping()
     await first.close()
-    await (await openStore(file, clock)).close()
+    await (await open(file)).close()
   })
 
   it('is refused by another name, too', async () => {
-    const first = await openStore(file, clock)
+    const first = await open(file)
     const link = join(dir, 'link.db')
     symlinkSync(file, link)
-    await expect(openStore(link, clock)).rejects.toThrow(notConfigured)
+    await expect(open(link)).rejects.toThrow(notConfigured)
     await first.close()
   })
 
@@ -101,7 +103,7 @@ describe('a file that is not ours to open', () => {
     const db = new DatabaseSync(file)
     db.exec("insert into migration (name, timestamp) values ('9999-from-the-future', '2040')")
     db.close()
-    await expect(openStore(file, clock)).rejects.toThrow(notConfigured)
+    await expect(open(file)).rejects.toThrow(notConfigured)
     // The lock is free again: the right release may start now.
     const lock = new DatabaseSync(join(dir, 'data', 'server.lock'), { timeout: 0 })
     lock.exec('begin exclusive')
@@ -123,7 +125,7 @@ describe('a damaged file', () => {
     expect(existsSync(`${file}-wal`)).toBe(false)
     damage()
     const before = readFileSync(file)
-    await expect(openStore(file, clock)).rejects.toThrow(notConfigured)
+    await expect(open(file)).rejects.toThrow(notConfigured)
     expect(readFileSync(file).equals(before)).toBe(true)
   })
 })

@@ -29,7 +29,7 @@ function errcodeOf(error: unknown): number | undefined {
 }
 
 /** Whether a statement failed because a unique index already holds the value. */
-export function isUniqueViolation(error: unknown): boolean {
+export function isSqliteUniqueViolation(error: unknown): boolean {
   const code = errcodeOf(error)
   return code === CONSTRAINT_UNIQUE || code === CONSTRAINT_PRIMARY_KEY
 }

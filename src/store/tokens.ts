@@ -1,4 +1,12 @@
-import { type Kysely, type Selectable, type SelectQueryBuilder, type SqlBool, sql } from 'kysely'
+import {
+  type Kysely,
+  type RawBuilder,
+  type Selectable,
+  type SelectQueryBuilder,
+  type SqlBool,
+  sql,
+} from 'kysely'
+import { CoreError } from '../core/errors.ts'
 import type { ClientId, GrantId, TokenId, UserId } from '../core/id.ts'
 import type { SecretFormat } from '../core/secret.ts'
 import type {
@@ -8,6 +16,7 @@ import type {
   NewToken,
   Revocation,
   TokenFilter,
+  TokenOrigins,
   TokenStore,
 } from '../core/tokens/store.ts'
 import type {
@@ -20,6 +29,7 @@ import type {
 } from '../core/tokens/token.ts'
 import { nextSerial } from './counter.ts'
 import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
+import { type Locks, NO_LOCKS } from './locks.ts'
 import type { Schema, TokenTable } from './schema.ts'
 import { orNameTaken } from './unique.ts'
 
@@ -200,7 +210,7 @@ function inOrder({ by, descending }: ClientTokenOrder) {
   return descending ? sql`${column} desc nulls first` : sql`${column} asc nulls last`
 }
 
-export function tokenStore(db: Kysely<Schema>): TokenStore {
+export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenStore {
   const ofClients = ({ kind, withSpent, ownerId, clientId }: ClientTokenFilter) => {
     let query = db
       .selectFrom('token')
@@ -216,40 +226,128 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
     return query.where(sql<SqlBool>`token.kind || '' = ${kind}`)
   }
   const tokens = () => db.selectFrom('token').selectAll()
-  const one = async (query: {
-    executeTakeFirst(): Promise<Selectable<TokenTable> | undefined>
-  }) => {
-    const row = await query.executeTakeFirst()
+  const one = async (query: SelectQueryBuilder<Schema, 'token', Selectable<TokenTable>>) => {
+    const row = await locks.rows(query).executeTakeFirst()
     return row === undefined ? undefined : toToken(row)
   }
 
-  /** Revokes `roots` with their families and all that is derived from them. */
+  /**
+   * Revokes `roots` with all that is derived from them and, unless they die alone, their families.
+   * Where others write at the same time, one statement misses what they commit while it waits for a
+   * row; so it is repeated until it finds nothing more. That ends with everything dead:
+   * `mustGrowFromTheLiving` keeps new tokens from any that this transaction has revoked.
+   */
   async function revokeAll(
-    roots: ReturnType<typeof sql<{ id: string }>>,
+    roots: RawBuilder<unknown>,
     revocation: Revocation,
+    { alone = false, family }: { alone?: boolean; family?: string } = {},
   ): Promise<Hit[]> {
+    const ofFamilies = sql`select family_id from token where id in (${roots})`
+    if (!locks.shared) {
+      const doomed = alone ? roots : sql`select id from token where family_id in (${ofFamilies})`
+      return revokeOnce(doomed, revocation)
+    }
+    // Both are remembered, because `roots` may leave out what is revoked already.
+    const families = new Set(family === undefined ? [] : [family])
+    const all: Hit[] = []
+    for (;;) {
+      const first = alone ? roots : await familyTokens(ofFamilies, families)
+      const known = sql`select unnest(cast(${all.map(({ id }) => id)} as text[]))`
+      const hits = await revokeOnce(sql`${first} union all ${known}`, revocation)
+      if (hits.length === 0) return all
+      all.push(...hits)
+    }
+  }
+
+  /**
+   * Adds what `found` selects to `families`, and selects the tokens of all of them. Grants are locked
+   * before any of their tokens, as everywhere: two that lock in different orders wait for each other.
+   */
+  async function familyTokens(
+    found: RawBuilder<unknown>,
+    families: Set<string>,
+  ): Promise<RawBuilder<unknown>> {
+    const { rows } = await sql<{ family_id: string }>`${found}`.execute(db)
+    for (const { family_id } of rows) families.add(family_id)
+    const ids = sql`cast(${[...families]} as text[])`
+    await sql`select id from "grant" where id = any(${ids}) order by id for no key update`.execute(
+      db,
+    )
+    return sql`select id from token where family_id = any(${ids})`
+  }
+
+  async function revokeOnce(ids: RawBuilder<unknown>, revocation: Revocation): Promise<Hit[]> {
+    const inOrder = locks.shared ? sql`order by id for no key update` : sql``
     const { rows } = await sql<Hit>`
-      with recursive doomed(id, family_id) as (
-        select id, family_id from token where family_id in (select family_id from token where id in (${roots}))
+      with recursive doomed(id) as (
+        select id from token where id in (${ids})
         union
-        select child.id, child.family_id from token child join doomed on child.parent_id = doomed.id
+        select child.id from token child join doomed on child.parent_id = doomed.id
+      ), alive(id) as (
+        select id from token where id in (select id from doomed) and revoked_at_ms is null ${inOrder}
       )
       update token set revoked_at_ms = ${revocation.atMs}, revoked_by = ${revocation.by ?? null},
         revoke_reason = ${revocation.reason}, updated_at_ms = ${revocation.atMs}
-      where id in (select id from doomed) and revoked_at_ms is null
+      where id in (select id from alive) and revoked_at_ms is null
       returning id, kind`.execute(db)
     return rows
   }
 
+  /** When each of these ended. None does from now on, and all lock them in this one order. */
+  async function held({
+    clientId,
+    ownerId,
+    grantId,
+    parentId,
+  }: Record<keyof TokenOrigins, string | null>): Promise<{ ended: number | null }[]> {
+    const still = locks.shared ? sql`for share` : sql``
+    const { rows } = await sql<{ ended: number | null }>`
+      with maker as (select deleted_at_ms from client where id = ${clientId} ${still}),
+        owner as (select deleted_at_ms from "user" where id = ${ownerId} ${still}),
+        consent as (select revoked_at_ms from "grant" where id = ${grantId} ${still}),
+        parent as (select revoked_at_ms from token where id = ${parentId} ${still})
+      select deleted_at_ms as ended from maker union all select deleted_at_ms from owner
+      union all select revoked_at_ms from consent union all select revoked_at_ms from parent`.execute(
+      db,
+    )
+    return rows
+  }
+
+  /**
+   * Whoever owns the token, and whatever it comes from, must not end while it is being made: it would
+   * outlive their end. Throws `conflict` when one of them has ended already.
+   */
+  async function mustGrowFromTheLiving(token: NewToken): Promise<void> {
+    const clientId = token.oauth?.clientId ?? null
+    // A successor was made way for by a statement that holds its predecessor; locking the parent after
+    // that would be the wrong way round for whoever revokes from the top.
+    const parentId = token.serial === undefined ? (token.parentId ?? null) : null
+    const rows = await held({ clientId, ownerId: token.ownerId, grantId: token.familyId, parentId })
+    if (rows.every(({ ended }) => ended === null)) return
+    throw new CoreError(
+      'conflict',
+      'What the token was to be made from has ended meanwhile. Look again.',
+    )
+  }
+
   return {
     async insert(token) {
+      await mustGrowFromTheLiving(token)
       const row = toRow(token, token.serial ?? (await nextSerial(db, 'token')))
       await named(db.insertInto('token').values(row).execute())
       const labels = labelsOf(token)
       if (labels.length > 0) await db.insertInto('token_label').values(labels).execute()
       return toToken(row)
     },
+    async hold({ clientId, ownerId, grantId, parentId }) {
+      if (!locks.shared) return
+      await held({ clientId, ownerId, grantId: grantId ?? null, parentId: parentId ?? null })
+    },
     byId: (id) => one(tokens().where('id', '=', id)),
+    async glance(id) {
+      const row = await tokens().where('id', '=', id).executeTakeFirst()
+      return row === undefined ? undefined : toToken(row)
+    },
     bySerial: (serial) => one(tokens().where('serial', '=', serial)),
     byDigest: (digest) => one(tokens().where('digest', '=', digest)),
     async list(filter, from, size, nowMs) {
@@ -387,19 +485,7 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
         .execute()
       return new Map(rows.map((row) => [row.id as TokenId, JSON.parse(row.id_claims ?? '{}')]))
     },
-    async revokeAlone(id, revocation) {
-      const { rows } = await sql<Hit>`
-        with recursive doomed(id) as (
-          select id from token where id = ${id}
-          union
-          select child.id from token child join doomed on child.parent_id = doomed.id
-        )
-        update token set revoked_at_ms = ${revocation.atMs}, revoked_by = ${revocation.by ?? null},
-          revoke_reason = ${revocation.reason}, updated_at_ms = ${revocation.atMs}
-        where id in (select id from doomed) and revoked_at_ms is null
-        returning id, kind`.execute(db)
-      return rows
-    },
+    revokeAlone: (id, revocation) => revokeAll(sql`select ${id}`, revocation, { alone: true }),
     revokeTree: (id, revocation) => revokeAll(sql`select ${id}`, revocation),
     revokeDerived: (id, revocation) =>
       revokeAll(sql`select id from token where parent_id = ${id}`, revocation),
@@ -415,18 +501,21 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
       return revokeAll(sql`${owned}`, revocation)
     },
     revokeFamily: (id, revocation) =>
-      revokeAll(sql`select id from token where family_id = ${id}`, revocation),
+      revokeAll(sql`select id from token where family_id = ${id}`, revocation, { family: id }),
     revokeOfClient: (id, revocation) =>
       revokeAll(
         sql`select id from token where client_id = ${id} and revoked_at_ms is null`,
         revocation,
       ),
     async recordUse(uses) {
-      for (const use of uses) {
+      // In one order everywhere, so that two nodes do not wait for each other.
+      for (const use of uses.toSorted((a, b) => (a.tokenId < b.tokenId ? -1 : 1))) {
         await db
           .updateTable('token')
           .set((eb) => ({
-            last_used_at_ms: use.lastUsedAtMs,
+            // Another node may have seen a later use.
+            last_used_at_ms: sql<number>`case when last_used_at_ms > ${use.lastUsedAtMs}
+              then last_used_at_ms else ${use.lastUsedAtMs} end`,
             ...(use.lastUsedIp === undefined ? {} : { last_used_ip: use.lastUsedIp }),
             use_count: eb('use_count', '+', use.count),
           }))

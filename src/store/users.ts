@@ -1,9 +1,10 @@
-import type { Kysely, Selectable } from 'kysely'
+import type { Kysely, Selectable, SelectQueryBuilder } from 'kysely'
 import type { UserId } from '../core/id.ts'
 import type { Credentials, UserStore } from '../core/users/store.ts'
 import type { GlobalRole, User, UserKind } from '../core/users/user.ts'
 import { nextSerial } from './counter.ts'
 import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
+import { type Locks, NO_LOCKS } from './locks.ts'
 import type { Schema, UserTable } from './schema.ts'
 import { orNameTaken } from './unique.ts'
 
@@ -38,11 +39,13 @@ function toCredentials(row: Selectable<UserTable>): Credentials {
 const named = <T>(statement: Promise<T>) =>
   orNameTaken(statement, 'A user with this username or email exists.')
 
-export function userStore(db: Kysely<Schema>): UserStore {
+export function userStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): UserStore {
   const live = () => db.selectFrom('user').selectAll().where('deleted_at_ms', 'is', null)
-  const one = async (query: { executeTakeFirst(): Promise<Selectable<UserTable> | undefined> }) => {
-    const row = await query.executeTakeFirst()
-    return row === undefined ? undefined : toUser(row)
+  const row = (query: SelectQueryBuilder<Schema, 'user', Selectable<UserTable>>) =>
+    locks.rows(query).executeTakeFirst()
+  const one = async (query: SelectQueryBuilder<Schema, 'user', Selectable<UserTable>>) => {
+    const found = await row(query)
+    return found === undefined ? undefined : toUser(found)
   }
 
   return {
@@ -72,6 +75,10 @@ export function userStore(db: Kysely<Schema>): UserStore {
       return toUser(row)
     },
     byId: (id) => one(live().where('id', '=', id)),
+    async glance(id) {
+      const found = await live().where('id', '=', id).executeTakeFirst()
+      return found === undefined ? undefined : toUser(found)
+    },
     bySerial: (serial) => one(live().where('serial', '=', serial)),
     byUsernameKey: (key) => one(live().where('username_key', '=', key)),
     async byIds(ids) {
@@ -127,6 +134,7 @@ export function userStore(db: Kysely<Schema>): UserStore {
         .execute()
     },
     async countUsableAdmins() {
+      await locks.hold('admins')
       const { count } = await db
         .selectFrom('user')
         .select((eb) => eb.fn.countAll<number>().as('count'))
@@ -143,6 +151,7 @@ export function userStore(db: Kysely<Schema>): UserStore {
       return Number(count)
     },
     async countAll() {
+      await locks.hold('first user')
       const { count } = await db
         .selectFrom('user')
         .select((eb) => eb.fn.countAll<number>().as('count'))
@@ -150,6 +159,8 @@ export function userStore(db: Kysely<Schema>): UserStore {
       return Number(count)
     },
     async isNameTaken(key, exceptId) {
+      // No index can tell that a username is somebody else's email.
+      await locks.hold('user names')
       const row = await db
         .selectFrom('user')
         .select('id')
@@ -160,14 +171,14 @@ export function userStore(db: Kysely<Schema>): UserStore {
       return row !== undefined
     },
     async credentials(key) {
-      const row =
-        (await live().where('username_key', '=', key).executeTakeFirst()) ??
-        (await live().where('email_key', '=', key).executeTakeFirst())
-      return row === undefined ? undefined : toCredentials(row)
+      const found =
+        (await row(live().where('username_key', '=', key))) ??
+        (await row(live().where('email_key', '=', key)))
+      return found === undefined ? undefined : toCredentials(found)
     },
     async credentialsById(id) {
-      const row = await live().where('id', '=', id).executeTakeFirst()
-      return row === undefined ? undefined : toCredentials(row)
+      const found = await row(live().where('id', '=', id))
+      return found === undefined ? undefined : toCredentials(found)
     },
     async setPassword(id, change) {
       await db

@@ -215,9 +215,9 @@ describe('what is refused when a client is made', () => {
     ['an account of its own', { ...alone, serviceUserId: 'x' }],
     ['active', { ...alone, active: true }],
   ])('%s: 400, and nothing is changed', async (_, wish) => {
-    const before = snapshot(server)
+    const before = await snapshot(server)
     expectProblem(await create(wish), 400, 'invalid_input')
-    expect(snapshot(server)).toEqual(before)
+    expect(await snapshot(server)).toEqual(before)
   })
 
   test('a refusal shows how a lifetime is written, and its bounds', async () => {

@@ -131,19 +131,19 @@ describe('withdrawing', () => {
   test('again changes nothing and leaves no record', async () => {
     const { id } = await give(alice.id)
     await withdraw(id)
-    const before = snapshot(server)
+    const before = await snapshot(server)
     const again = await withdraw(id)
     expect([again.status, again.body]).toEqual([200, { revoked: [] }])
-    expect(snapshot(server)).toEqual(before)
+    expect(await snapshot(server)).toEqual(before)
   })
 
   test('what is over already, with no token left, changes nothing either', async () => {
     const wish = { userId: alice.id, clientId: portal.id, ttlMs: 1000 }
-    const id = seedGrant(server, { id: '01b8dac5-b400-7000-8000-eeeeeeeeeeee', ...wish })
+    const id = await seedGrant(server, { id: '01b8dac5-b400-7000-8000-eeeeeeeeeeee', ...wish })
     server.clock.advance(1000)
-    const before = snapshot(server)
+    const before = await snapshot(server)
     expect((await withdraw(id)).body).toEqual({ revoked: [] })
-    expect(snapshot(server)).toEqual(before)
+    expect(await snapshot(server)).toEqual(before)
   })
 
   test('reaches tokens that outlive their grant', async () => {

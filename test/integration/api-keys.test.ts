@@ -76,15 +76,15 @@ test('only what can be rotated is', async () => {
     { purpose: 's7', algorithm: 'none' },
     [],
   ]
-  const before = snapshot(server).key
+  const before = (await snapshot(server)).key
   for (const body of bodies) expectProblem(await rotate(body), 400, 'invalid_input')
-  expect(snapshot(server).key).toEqual(before)
+  expect((await snapshot(server)).key).toEqual(before)
 })
 
 test('it is for administrators: others are refused, and READ_ONLY ones only look', async () => {
   const alice = await server.makeUser({ username: 'alice' })
   const reader = await makeToken(server, { ...EVERYTHING, accessLevel: 'READ_ONLY' })
-  const before = snapshot(server).key
+  const before = (await snapshot(server)).key
   expectProblem(await call('GET', '/api/v1/keys', { token: alice.token }), 403, 'forbidden')
   expect((await call('GET', '/api/v1/keys', { token: reader.secret })).status).toBe(200)
   for (const token of [alice.token, reader.secret]) {
@@ -96,12 +96,13 @@ test('it is for administrators: others are refused, and READ_ONLY ones only look
   ] as const) {
     expectProblem(await call(method, url, { token: null }), 401, 'unauthenticated')
   }
-  expect(snapshot(server).key).toEqual(before)
+  expect((await snapshot(server)).key).toEqual(before)
 })
 
 test('no key and nothing of one is told: not by the API, the log or the trail', async () => {
   const { keyring } = server.app.core
-  const material = snapshot(server).key?.map((row) => String(JSON.parse(row).sealed)) ?? []
+  const rows = (await snapshot(server)).key ?? []
+  const material = rows.map((row) => String(JSON.parse(row).sealed))
   for (const { privateKey } of [...keyring.s7Keys(), ...keyring.oauthKeys()]) {
     const { d, p, q } = privateKey.export({ format: 'jwk' })
     for (const part of [d, p, q]) if (part !== undefined) material.push(part)

@@ -67,7 +67,10 @@ test('hundreds of wrong passwords at once do not hold up verifying', {
 })
 
 test('a burst of writes lets others in between', async () => {
-  const store = await openStore(join(temporaryDirectory(), 'mintmark.db'), { now: () => 0 })
+  const store = await openStore(
+    { kind: 'sqlite', file: join(temporaryDirectory(), 'mintmark.db') },
+    { now: () => 0 },
+  )
   onTestFinished(() => store.close())
   let turns = 0
   let done = false

@@ -154,7 +154,10 @@ describe('guessing', () => {
   it('keeps no name that was typed where a password may have been meant', async () => {
     const typed = 'my secret passphrase 1'
     await outcomes([login(typed, 'x')])
-    const rows = JSON.stringify([t.query('select * from lockout'), t.query('select * from audit')])
+    const rows = JSON.stringify([
+      await t.query('select * from lockout'),
+      await t.query('select * from audit'),
+    ])
     const digest = createHash('sha256').update(typed)
     expect(rows).not.toContain(typed)
     expect(rows).not.toContain(digest.copy().digest('base64url'))
@@ -183,7 +186,7 @@ describe('guessing', () => {
 
   it('with attempts that a crash left undecided gets one more look a minute, not a new round', async () => {
     const { user } = await withPassword()
-    t.tamper(
+    await t.tamper(
       `insert into lockout (account, failures, at_ms) values ('${user.id}', 10, ${t.clock.now()})`,
     )
     expect(await outcomes([login(user.username, WRONG)])).toEqual(['too_many_requests'])
@@ -245,7 +248,7 @@ describe('a one-time password', () => {
       Array.from({ length: 6 }, (_, i) => login(user.username, password, `${CHOSEN} ${i}`)),
     )
     expect(ended.filter((end) => end === 'ok')).toHaveLength(1)
-    expect(t.query(`select id from token where owner_id = '${user.id}'`)).toHaveLength(1)
+    expect(await t.query(`select id from token where owner_id = '${user.id}'`)).toHaveLength(1)
   })
 
   it('is over after a day', async () => {

@@ -1,6 +1,4 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCore } from '../../src/core/core.ts'
 import { deriveKey, unseal } from '../../src/core/seal.ts'
@@ -46,7 +44,7 @@ describe('an idempotency key', () => {
     const second = await createOnce({ key: 'key-12345', name })
     expect(first.replayed).toBe(false)
     expect(second).toEqual({ value: first.value, replayed: true })
-    expect(t.query(`select id from token where name = '${name}'`)).toHaveLength(1)
+    expect(await t.query(`select id from token where name = '${name}'`)).toHaveLength(1)
     expect(await t.state(first.value.secret)).toBe('active')
   })
 
@@ -69,7 +67,7 @@ describe('an idempotency key', () => {
     t.clock.advance(1)
     await expect(createOnce({ key: 'key-for-a-day', name })).rejects.toThrow(code('name_taken'))
     await t.core.purge()
-    expect(t.query('select * from idempotency')).toEqual([])
+    expect(await t.query('select * from idempotency')).toEqual([])
   })
 
   it('stands for one request only', async () => {
@@ -77,7 +75,7 @@ describe('an idempotency key', () => {
     await expect(createOnce({ key: 'key-other-body', name: 'another' })).rejects.toThrow(
       code('idempotency_mismatch'),
     )
-    expect(t.query("select id from token where name = 'another'")).toEqual([])
+    expect(await t.query("select id from token where name = 'another'")).toEqual([])
   })
 
   it('of one token says nothing to another token, not even of the same user', async () => {
@@ -115,7 +113,7 @@ describe('an idempotency key', () => {
   it('whose stored answer somebody altered opens nothing', async () => {
     const name = `once ${++names}`
     await createOnce({ key: 'key-altered', name })
-    t.tamper(`update idempotency set sealed = 'AAAA' || substr(sealed, 5)`)
+    await t.tamper(`update idempotency set sealed = 'AAAA' || substr(sealed, 5)`)
     await expect(createOnce({ key: 'key-altered', name })).rejects.toThrow(
       code('idempotency_mismatch'),
     )
@@ -126,7 +124,7 @@ describe('a stolen database', () => {
   it('keeps answers to be repeated where not even the server’s own keys open them', async () => {
     await createOnce({ key: 'key-of-the-client' })
     const ours = t.core.keyring.derived('idempotency')
-    for (const row of t.query('select * from idempotency')) {
+    for (const row of await t.query('select * from idempotency')) {
       const known = [row.scope, row.key_digest, row.request_digest].map(String)
       for (const salt of ['', ...known, `${row.scope}\n`, `${row.scope}\n${row.key_digest}`]) {
         const keys = [ours, deriveKey(ours, 'answer', salt)]
@@ -160,10 +158,7 @@ describe('a stolen database', () => {
     secrets.push(password.reveal())
     await t.core.flushUsage()
 
-    const dir = dirname(t.file)
-    const files = readdirSync(dir)
-    expect(files).toEqual(expect.arrayContaining(['mintmark.db', 'mintmark.db-wal']))
-    const bytes = Buffer.concat(files.map((name) => readFileSync(join(dir, name))))
+    const bytes = await t.database.loot()
     // What is looked for can be found: the ids of the same tokens are there.
     expect(bytes.includes(user.id)).toBe(true)
     const lower = Buffer.from(bytes.toString('latin1').toLowerCase(), 'latin1')
@@ -195,7 +190,7 @@ describe('a stolen database', () => {
     const forged = 'mm'.padEnd(40, 'abcdefghijklmnop')
     for (const encoding of ['base64url', 'hex'] as const) {
       const digest = createHash('sha256').update(forged).digest(encoding)
-      t.tamper(`update token set digest = '${digest}' where id = '${token.id}'`)
+      await t.tamper(`update token set digest = '${digest}' where id = '${token.id}'`)
       t.core.verifier.clear()
       expect(await t.state(forged)).toBe('unknown')
       expect(await t.state(secret)).toBe('unknown')
@@ -206,9 +201,9 @@ describe('a stolen database', () => {
     const path = await openTestCore()
     const { token } = await path.issue(undefined)
     await path.store.close()
-    const before = readFileSync(path.file)
+    const before = await path.database.loot()
     for (const wrong of [randomBytes(32).toString('base64url'), 'x'.repeat(32)]) {
-      const store = await openStore(path.file, path.clock)
+      const store = await openStore(path.database.config, path.clock)
       const options = {
         store,
         clock: path.clock,
@@ -218,27 +213,27 @@ describe('a stolen database', () => {
       await expect(createCore(options)).rejects.toThrow(code('not_configured'))
       await store.close()
     }
-    expect(readFileSync(path.file).equals(before)).toBe(true)
-    expect(path.query('select id from token').map(({ id }) => id)).toContain(token.id)
+    expect((await path.database.loot()).equals(before)).toBe(true)
+    expect((await path.query('select id from token')).map(({ id }) => id)).toContain(token.id)
   })
 
   it('without its keys is not given new ones', async () => {
     const path = await openTestCore()
-    const { store, clock, file } = path
+    const { store, clock, database } = path
     await store.close()
-    const keys = path.query('select purpose from key').map(({ purpose }) => purpose)
+    const keys = (await path.query('select purpose from key')).map(({ purpose }) => String(purpose))
     expect(keys.sort()).toEqual(['oauth-es256', 'oauth-rs256', 'pepper', 'root', 's7-jwt'])
     for (const purpose of keys) {
-      path.tamper(`create table if not exists kept as select * from key;
+      await path.tamper(`create table if not exists kept as select * from key;
         delete from key where purpose = '${purpose}'`)
-      const reopened = await openStore(file, clock)
+      const reopened = await openStore(database.config, clock)
       const options = { store: reopened, clock, random: randomBytes, masterKey: new Secret('any') }
       await expect(createCore(options)).rejects.toThrow(code('not_configured'))
       await reopened.close()
-      path.tamper('delete from key; insert into key select * from kept')
+      await path.tamper('delete from key; insert into key select * from kept')
     }
-    path.tamper('delete from key')
-    const reopened = await openStore(file, clock)
+    await path.tamper('delete from key')
+    const reopened = await openStore(database.config, clock)
     const options = { store: reopened, clock, random: randomBytes, masterKey: new Secret('any') }
     await expect(createCore(options)).rejects.toThrow(code('not_configured'))
     await reopened.close()
@@ -246,7 +241,7 @@ describe('a stolen database', () => {
 
   it('whose keys were swapped for one another does not open', async () => {
     const path = await openTestCore()
-    path.tamper(`update key set sealed = (select sealed from key where purpose = 'pepper')
+    await path.tamper(`update key set sealed = (select sealed from key where purpose = 'pepper')
       where purpose = 'root'`)
     expect(await outcomes([path.reopen()])).toEqual(['not_configured'])
   })

@@ -29,9 +29,11 @@ async function aCaller(wish: Partial<Parameters<TestCore['makeUser']>[0]> = {}) 
   return { user, secret, caller: await t.callerOf(secret) }
 }
 
-const activeAdmins = () =>
-  t.query(
-    `select id from user where global_role = 'ADMIN' and active = 1 and deleted_at_ms is null`,
+const activeAdmins = async () =>
+  (
+    await t.query(
+      `select id from "user" where global_role = 'ADMIN' and active = 1 and deleted_at_ms is null`,
+    )
   ).length
 
 describe('the last active admin', () => {
@@ -76,11 +78,11 @@ describe('the last active admin', () => {
         await aCaller({ globalRole: 'ADMIN' }),
         await aCaller({ globalRole: 'ADMIN' }),
       ]
-      t.tamper(`update user set password_hash = 'any'
+      await t.tamper(`update "user" set password_hash = 'any'
         where id in ('${one.user.id}', '${two.user.id}')`)
       const { id } = root()
       await t.write((w) => w.updateUser({ caller: one.caller, id, edit: { globalRole: 'USER' } }))
-      expect(activeAdmins()).toBe(2)
+      expect(await activeAdmins()).toBe(2)
 
       const strike = (caller: Caller, victim: User['id']) =>
         t.write<unknown>((w) => {
@@ -92,7 +94,7 @@ describe('the last active admin', () => {
         strike(one.caller, two.user.id),
         strike(two.caller, one.user.id),
       ])
-      expect(activeAdmins()).toBe(1)
+      expect(await activeAdmins()).toBe(1)
       const [lost, ...more] = results.filter((result) => result.status === 'rejected')
       expect(lost?.reason).toMatchObject({ code: 'last_admin' })
       expect(more).toEqual([])
@@ -101,7 +103,7 @@ describe('the last active admin', () => {
       const { caller } = winner
       await t.write((w) => w.updateUser({ caller, id, edit: { globalRole: 'ADMIN' } }))
       await t.write((w) => w.deleteUser({ caller: t.admin, id: winner.user.id }))
-      expect(activeAdmins()).toBe(1)
+      expect(await activeAdmins()).toBe(1)
     }
   })
 })
@@ -151,9 +153,9 @@ describe('names and ids', () => {
       size: 9,
     })
     expect(items.map(({ id }) => id)).toEqual([issued.token.id])
-    expect(t.query(`select active, password_hash from user where id = '${old.id}'`)).toEqual([
-      { active: 0, password_hash: null },
-    ])
+    expect(
+      await t.query(`select active, password_hash from "user" where id = '${old.id}'`),
+    ).toEqual([{ active: 0, password_hash: null }])
   })
 
   it('a deleted group’s name is free, and nothing of the old one is inherited', async () => {
@@ -301,13 +303,15 @@ describe('READ_ONLY', () => {
     const group = await t.makeGroup(`group ${++names}`)
     const { token, secret } = await t.issue(undefined, { limits: { accessLevel: 'READ_ONLY' } })
     const caller = await t.callerOf(secret)
-    const fingerprint = () =>
+    const fingerprint = async () =>
       JSON.stringify(
-        ['user', '"group"', 'membership', 'token', 'role', 'policy', 'audit', 'lockout'].map(
-          (table) => t.query(`select * from ${table}`),
+        await Promise.all(
+          ['user', 'group', 'membership', 'token', 'role', 'policy', 'audit', 'lockout'].map(
+            (table) => t.query(`select * from "${table}"`),
+          ),
         ),
       )
-    const before = fingerprint()
+    const before = await fingerprint()
     const role = { name: 'x', description: '', scopes: [] }
     const groupId = group.id
     const limits = UNLIMITED
@@ -345,7 +349,7 @@ describe('READ_ONLY', () => {
       t.core.changePassword({ caller, current: ADMIN_PASSWORD, next: 'lamps under the bridge' }),
     ]
     expect(new Set(await outcomes(attempts))).toEqual(new Set(['forbidden']))
-    expect(fingerprint()).toBe(before)
+    expect(await fingerprint()).toBe(before)
   })
 })
 
@@ -484,7 +488,7 @@ describe('a service account', () => {
   })
 
   it('is not left behind when its token cannot be made', async () => {
-    const before = t.query('select count(*) as n from user')
+    const before = await t.query('select count(*) as n from "user"')
     const wish = {
       name: 'x',
       groups: [{ name: 'no such group', mode: 'READ' as const }],
@@ -493,7 +497,7 @@ describe('a service account', () => {
     await expect(
       t.write((w) => w.issueServiceToken({ caller: t.admin, via: 's7', wish })),
     ).rejects.toThrow(code('not_found'))
-    expect(t.query('select count(*) as n from user')).toEqual(before)
+    expect(await t.query('select count(*) as n from "user"')).toEqual(before)
   })
 })
 
@@ -530,6 +534,6 @@ describe('bootstrap', () => {
       token: new Secret(randomBytes(32).toString('hex')),
     })
     expect(again).toBeUndefined()
-    expect(t.query("select id from user where username = 'second'")).toEqual([])
+    expect(await t.query(`select id from "user" where username = 'second'`)).toEqual([])
   })
 })

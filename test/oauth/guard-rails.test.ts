@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto'
+import { DatabaseSync } from 'node:sqlite'
 import * as client from 'openid-client'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { selfTest } from '../../src/oauth/self-test.ts'
+import { DATABASE } from '../support/database.ts'
 import { type OauthServer, redeem, signIn, startOauth } from '../support/oauth.ts'
 import { ask, codeFor } from '../support/oauth-steps.ts'
 import { runToEnd, startProcess } from '../support/process.ts'
 import { startServer, type TestServer } from '../support/server.ts'
-import { tamper } from '../support/tables.ts'
 import { temporaryDirectory } from '../support/temporary.ts'
 
 describe('the engine is not started (bar 89)', () => {
@@ -16,57 +17,63 @@ describe('the engine is not started (bar 89)', () => {
   })
   afterAll(() => server.close())
 
+  /** A trigger that swallows a statement, or undoes it; in the language of either database. */
+  const broken = (event: 'before insert' | 'before update' | 'before delete' | 'after update') => {
+    const undo = 'update oauth_record set consumed_at_ms = null where digest = new.digest'
+    const isAfter = event === 'after update'
+    if (DATABASE === 'sqlite') {
+      return `create trigger broken ${event} on oauth_record ${
+        isAfter ? 'when new.consumed_at_ms is not null' : ''
+      } begin ${isAfter ? undo : 'select raise(ignore)'}; end`
+    }
+    return `create or replace function break() returns trigger language plpgsql
+        as $$ begin ${isAfter ? `${undo};` : ''} return null; end $$;
+      create trigger broken ${event} on oauth_record for each row
+        ${isAfter ? 'when (new.consumed_at_ms is not null)' : ''} execute function break()`
+  }
+  const mend = `drop trigger broken${DATABASE === 'sqlite' ? '' : ' on oauth_record'}`
+
   it.each([
-    [
-      'what is used once could not be marked as used',
-      'create trigger broken before update on oauth_record begin select raise(ignore); end',
-    ],
-    [
-      'what is stored once is not stored',
-      'create trigger broken before insert on oauth_record begin select raise(ignore); end',
-    ],
-    [
-      'what was removed would stay',
-      'create trigger broken before delete on oauth_record begin select raise(ignore); end',
-    ],
-    [
-      'what was used would be unused again',
-      `create trigger broken after update on oauth_record when new.consumed_at_ms is not null begin
-         update oauth_record set consumed_at_ms = null where digest = new.digest; end`,
-    ],
-  ])('over a store where %s', async (_, trigger) => {
-    tamper(server, trigger)
+    ['what is used once could not be marked as used', 'before update'],
+    ['what is stored once is not stored', 'before insert'],
+    ['what was removed would stay', 'before delete'],
+    ['what was used would be unused again', 'after update'],
+  ] as const)('over a store where %s', async (_, event) => {
+    await server.database.tamper(broken(event))
     await expect(selfTest(server.app.core)).rejects.toMatchObject({ code: 'not_configured' })
-    tamper(server, 'drop trigger broken')
+    await server.database.tamper(mend)
     await selfTest(server.app.core)
   })
 })
 
 describe('nothing of the engine that is meant for development is in use', () => {
-  it('it says so of nothing, and a store that breaks its word ends the process', {
-    timeout: 60_000,
-  }, async () => {
-    const dataDir = temporaryDirectory()
-    const env = { MINTMARK_BOOTSTRAP_TOKEN: `boot-${randomBytes(30).toString('base64url')}` }
-    const running = await startProcess({ dataDir, env })
-    const jwks = await (await fetch(`${running.url}/oauth2/jwks`)).text()
-    const page = await fetch(`${running.url}/interaction/x`)
-    const { output } = await running.end('SIGTERM')
-    expect(output).not.toBe('')
-    expect(output).not.toMatch(/oidc-provider|WARNING|NOTICE|development|quick start/i)
-    // The keys that the engine brings along are everybody's.
-    expect(jwks).not.toContain('keystore-CHANGE-ME')
-    expect(page.status).toBe(404)
+  // A process of its own opens a file of its own, whatever the others are on.
+  it.runIf(DATABASE === 'sqlite')(
+    'it says so of nothing, and a store that breaks its word ends the process',
+    {
+      timeout: 60_000,
+    },
+    async () => {
+      const dataDir = temporaryDirectory()
+      const env = { MINTMARK_BOOTSTRAP_TOKEN: `boot-${randomBytes(30).toString('base64url')}` }
+      const running = await startProcess({ dataDir, env })
+      const jwks = await (await fetch(`${running.url}/oauth2/jwks`)).text()
+      const page = await fetch(`${running.url}/interaction/x`)
+      const { output } = await running.end('SIGTERM')
+      expect(output).not.toBe('')
+      expect(output).not.toMatch(/oidc-provider|WARNING|NOTICE|development|quick start/i)
+      // The keys that the engine brings along are everybody's.
+      expect(jwks).not.toContain('keystore-CHANGE-ME')
+      expect(page.status).toBe(404)
 
-    const config = { databaseFile: `${dataDir}/mintmark.db` }
-    tamper(
-      { config } as TestServer,
-      'create trigger broken before update on oauth_record begin select raise(ignore); end',
-    )
-    const ended = await runToEnd({ dataDir, env })
-    expect(ended.status).not.toBe(0)
-    expect(ended.output).toContain('single use')
-  })
+      const db = new DatabaseSync(`${dataDir}/mintmark.db`)
+      db.exec('create trigger broken before update on oauth_record begin select raise(ignore); end')
+      db.close()
+      const ended = await runToEnd({ dataDir, env })
+      expect(ended.status).not.toBe(0)
+      expect(ended.output).toContain('single use')
+    },
+  )
 
   it('two installations sign with different keys', async () => {
     const [one, two] = [await startOauth(), await startOauth()]

@@ -16,7 +16,6 @@ import {
   refresh,
   rowsOf,
 } from '../support/oauth-family.ts'
-import { query } from '../support/tables.ts'
 
 const AT_ONCE = 50
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code'
@@ -65,9 +64,11 @@ async function expectAllDead(secrets: (string | undefined)[]): Promise<void> {
   }
 }
 
-function familyOf(token: string): string {
-  const [row] = query(
-    oauth.server,
+const refreshTokensOf = (grantId: string) =>
+  oauth.server.database.query(rowsOf(grantId, 'oauth_refresh'))
+
+async function familyOf(token: string): Promise<string> {
+  const [row] = await oauth.server.database.query(
     `select family_id from token where preview like '%${token.slice(-4)}' and kind = 'oauth_refresh'`,
   )
   return String(row?.family_id)
@@ -92,9 +93,9 @@ describe(`${AT_ONCE} requests at once`, () => {
           code_verifier: request.verifier,
         }),
       )
-      const family = familyOf(body.refresh_token ?? '')
-      expect(query(oauth.server, rowsOf(family, 'oauth_refresh'))).toHaveLength(1)
-      expect(query(oauth.server, rowsOf(family, 'oauth_access'))).toHaveLength(1)
+      const family = await familyOf(body.refresh_token ?? '')
+      expect(await refreshTokensOf(family)).toHaveLength(1)
+      expect(await oauth.server.database.query(rowsOf(family, 'oauth_access'))).toHaveLength(1)
       await expectAllDead([body.access_token, body.refresh_token])
     },
   )
@@ -108,7 +109,7 @@ describe(`${AT_ONCE} requests at once`, () => {
       const [body, ...others] = [...new Set(answers.map((each) => JSON.stringify(each.body)))]
       expect(others).toEqual([])
       const { access_token, refresh_token } = JSON.parse(body ?? '')
-      const rows = query(oauth.server, rowsOf(family.grantId, 'oauth_refresh'))
+      const rows = await refreshTokensOf(family.grantId)
       expect(rows).toHaveLength(2)
       const [child] = rows.filter(({ id }) => id !== family.refreshId)
       expect(rows.find(({ id }) => id === family.refreshId)?.superseded_by).toBe(child?.id)
@@ -146,9 +147,8 @@ describe(`${AT_ONCE} requests at once`, () => {
       }
       const { device_code = '' } = device
       const body = winnerOf(await ask({ grant_type: DEVICE_CODE, device_code }))
-      expect(
-        query(oauth.server, rowsOf(familyOf(body.refresh_token ?? ''), 'oauth_refresh')),
-      ).toHaveLength(1)
+      const family = await familyOf(body.refresh_token ?? '')
+      expect(await refreshTokensOf(family)).toHaveLength(1)
       await expectAllDead([body.access_token, body.refresh_token])
     },
   )
@@ -161,7 +161,7 @@ describe(`${AT_ONCE} requests at once without a grace`, () => {
   it.each([1, 2, 3])('spend a refresh token once, and the family dies (%i)', async () => {
     const family = await make({ userId, client: app })
     const body = winnerOf(await ask({ grant_type: 'refresh_token', refresh_token: family.refresh }))
-    const rows = query(oauth.server, rowsOf(family.grantId, 'oauth_refresh'))
+    const rows = await refreshTokensOf(family.grantId)
     expect(rows).toHaveLength(2)
     for (const { revoked_at_ms } of rows) expect(revoked_at_ms).not.toBeNull()
     await expectAllDead([family.refresh, family.access, body.refresh_token, body.access_token])

@@ -1,4 +1,3 @@
-import { DatabaseSync } from 'node:sqlite'
 import * as client from 'openid-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -46,19 +45,12 @@ const isActive = async (token: string, by = app) =>
 const REFUSED = { status: 400, body: { error: 'invalid_grant' } }
 
 /** How many refresh tokens came of the one, itself included. */
-function familySize(token: string): number {
-  const db = new DatabaseSync(oauth.server.config.databaseFile, { readOnly: true })
-  try {
-    const preview = db
-      .prepare("select family_id from token where kind = 'oauth_refresh' and preview like ?")
-      .get(`%${token.slice(-4)}`)
-    const count = db
-      .prepare("select count(*) as n from token where kind = 'oauth_refresh' and family_id = ?")
-      .get(preview?.family_id ?? null)
-    return Number(count?.n)
-  } finally {
-    db.close()
-  }
+async function familySize(token: string): Promise<number> {
+  const rows = await oauth.server.database.query(
+    `select id from token where kind = 'oauth_refresh' and family_id in (select family_id from token
+      where kind = 'oauth_refresh' and preview like '%${token.slice(-4)}')`,
+  )
+  return rows.length
 }
 
 describe('refreshing', () => {
@@ -130,7 +122,7 @@ describe('a spent refresh token', () => {
     const once = await refresh(first)
     const again = await refresh(first)
     expect(again.body).toEqual(once.body)
-    expect(familySize(once.next)).toBe(2)
+    expect(await familySize(once.next)).toBe(2)
     expect(await isActive(once.next)).toBe(true)
   })
 

@@ -10,7 +10,6 @@ import {
   refresh,
   rowsOf,
 } from '../support/oauth-family.ts'
-import { query } from '../support/tables.ts'
 
 const ROUNDS = 100
 const IN_FLIGHT = 5
@@ -140,7 +139,7 @@ async function race(way: Way, luck: Dice) {
   const alive: string[] = []
   for (const member of members) alive.push(...(await doorsOpenTo(oauth, member)))
   const live = `select id from token where family_id = '${family.grantId}' and revoked_at_ms is null`
-  alive.push(...query(oauth.server, live).map(({ id }) => `row ${id}`))
+  alive.push(...(await oauth.server.database.query(live)).map(({ id }) => `row ${id}`))
   return { alive, refreshed: refreshed.status, exchanged: exchanged.status, family }
 }
 
@@ -156,7 +155,7 @@ it('has something to end: every member of a family passes before', async () => {
   expect(await jwt).toEqual(['introspect', 'verify'])
   expect(await access).toEqual(['introspect', 'verify', 'userinfo'])
   expect(await child).toEqual(['introspect'])
-  expect(query(oauth.server, rowsOf(family.grantId, 'oauth_refresh'))).toHaveLength(2)
+  expect(await oauth.server.database.query(rowsOf(family.grantId, 'oauth_refresh'))).toHaveLength(2)
 })
 
 it.each(Object.keys(WAYS))(

@@ -91,7 +91,7 @@ const isOpen = ({ method, url }: Route) => open.has(`${method === 'HEAD' ? 'GET'
 test('every route but the listed ones says 401, whatever is sent', async () => {
   const guarded = routes.filter((route) => !isOpen(route))
   expect(guarded.length).toBeGreaterThan(40)
-  const before = snapshot(server)
+  const before = await snapshot(server)
   const bodies = [
     undefined,
     {},
@@ -117,7 +117,7 @@ test('every route but the listed ones says 401, whatever is sent', async () => {
       }
     }
   }
-  expect(snapshot(server)).toEqual(before)
+  expect(await snapshot(server)).toEqual(before)
 })
 
 test('the list names only routes that there are', () => {

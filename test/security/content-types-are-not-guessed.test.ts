@@ -51,11 +51,11 @@ test.each([
   'application/json\u00a0',
   'application /json',
 ])('%j with a body that the schema refuses: 415 or 400, never looked at', async (type) => {
-  const before = snapshot(server)
+  const before = await snapshot(server)
   const { statuses, text } = await post(type, BAD)
   expect(statuses, text).toHaveLength(1)
   expect([400, 415]).toContain(statuses[0])
-  expect(snapshot(server)).toEqual(before)
+  expect(await snapshot(server)).toEqual(before)
 })
 
 test.each([

@@ -94,16 +94,16 @@ describe('she cannot', () => {
   ]
 
   test.each(attempts)('%s', async (_, method, request) => {
-    const before = snapshot(server)
+    const before = await snapshot(server)
     const [path, body] = request()
     const { status } = await asAlice(method, path, body)
     expect([403, 404]).toContain(status)
-    expect(snapshot(server)).toEqual(before)
+    expect(await snapshot(server)).toEqual(before)
   })
 })
 
 test('the same holds on the other wires', async () => {
-  const before = snapshot(server)
+  const before = await snapshot(server)
   for (const [method, path, body] of [
     ['GET', '/api/auth/v1/admin/users', undefined],
     ['POST', '/api/auth/v1/admin/users', { userId: 'evil', globalRole: 'ADMIN' }],
@@ -119,7 +119,7 @@ test('the same holds on the other wires', async () => {
     const { status, text } = await server.call(method, path, options)
     expect([401, 403, 404], `${method} ${path}: ${text}`).toContain(status)
   }
-  expect(snapshot(server)).toEqual(before)
+  expect(await snapshot(server)).toEqual(before)
 })
 
 test('a token that carries less of the group does less in it', async () => {

@@ -29,7 +29,7 @@ const camelCase = (column: string) => column.replace(/_(\w)/g, (_, c: string) =>
 async function properties(): Promise<string[]> {
   const document = (await server.call('GET', '/api/openapi.json')).text
   const named = [...document.matchAll(/"(\w+)":\{"(?:type|anyOf|enum|description)"/g)]
-  const stored = columns(server)
+  const stored = await columns(server)
   return [
     ...new Set([
       ...named.map(([, name]) => name ?? ''),
@@ -50,7 +50,7 @@ test('no body takes a member that it does not declare', async () => {
   const document = (await server.call('GET', '/api/openapi.json')).body as OpenApi
   const every = await properties()
   expect(every.length).toBeGreaterThan(100)
-  const before = snapshot(server)
+  const before = await snapshot(server)
   let asked = 0
   for (const [template, methods] of Object.entries(document.paths)) {
     for (const [method, { requestBody }] of Object.entries(methods)) {
@@ -72,12 +72,12 @@ test('no body takes a member that it does not declare', async () => {
     }
   }
   expect(asked).toBeGreaterThan(1000)
-  expect(snapshot(server)).toEqual(before)
+  expect(await snapshot(server)).toEqual(before)
 })
 
 test('whose a token is cannot be changed by anybody, nor where a group belongs', async () => {
   const admin = (await server.call('GET', '/api/v1/me')).body.user.id
-  const before = snapshot(server)
+  const before = await snapshot(server)
   for (const [path, edit] of [
     [`tokens/${ids.tokens}`, { ownerId: admin }],
     [`tokens/${ids.tokens}`, { owner: { id: admin } }],
@@ -95,7 +95,7 @@ test('whose a token is cannot be changed by anybody, nor where a group belongs',
     body: { ownerId: admin },
   })
   expectProblem(rotate, 400, 'invalid_input')
-  expect(snapshot(server)).toEqual(before)
+  expect(await snapshot(server)).toEqual(before)
 })
 
 test('a successor belongs to the same owner, whoever rotates', async () => {

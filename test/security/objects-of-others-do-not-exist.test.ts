@@ -66,12 +66,12 @@ function send([method, path, body]: (typeof requests)[number], id: string) {
 test.each(requests)(
   '%s %s says the same for what is not mine as for nothing',
   async (...request) => {
-    const before = snapshot(server)
+    const before = await snapshot(server)
     const nothing = withoutRequestId(await send(request, NOBODY))
     for (const id of [bobsToken, bob.id, bobsGroup, bobsGrant, client.id]) {
       expect(withoutRequestId(await send(request, id))).toEqual(nothing)
     }
-    expect(snapshot(server)).toEqual(before)
+    expect(await snapshot(server)).toEqual(before)
   },
 )
 

@@ -240,13 +240,13 @@ describe('a value of another type is refused with 400 and changes nothing', () =
       .join('')
 
   test.each(fields)('%s %s %s', async (method, path, member, allowed) => {
-    const before = snapshot(server)
+    const before = await snapshot(server)
     for (const value of odd.filter((each) => !allowed.includes(each))) {
       const { status, text } = await call(method, `/api/v1${path.replace('ALICE', alice.id)}`, {
         rawBody: `{"${member}":${value}${restOf(path, member)}}`,
       })
       expect(status, `${value}: ${text}`).toBe(400)
     }
-    expect(snapshot(server)).toEqual(before)
+    expect(await snapshot(server)).toEqual(before)
   })
 })

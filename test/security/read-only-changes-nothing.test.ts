@@ -4,7 +4,7 @@ import { type OauthSeed, seedServer } from '../support/oauth-seed.ts'
 import { EVERYTHING, makeGroup, makeRole, makeToken } from '../support/people.ts'
 import { isOauth, isWrite, pathOf, type Route, startWithRoutes } from '../support/routes.ts'
 import type { TestServer } from '../support/server.ts'
-import { snapshot, tamper } from '../support/tables.ts'
+import { snapshot } from '../support/tables.ts'
 
 /** What a request can be about; made afresh for each, so that every one of them could succeed. */
 interface Subject {
@@ -118,7 +118,9 @@ async function newSubject(): Promise<Subject> {
   const service = await server.call('POST', '/api/auth/v1/admin/refreshTokens', {
     body: { tokenName: `${name}-service` },
   })
-  const rows = (snapshot(server).token ?? []).map((row) => JSON.parse(row))
+  const rows = ((await snapshot(server)).token ?? [])
+    .map((row) => JSON.parse(row))
+    .sort((a, b) => a.serial - b.serial)
   const row = rows.find(({ id }: { id: string }) => id === token.id)
   const refresh = rows.findLast(({ kind }: { kind: string }) => kind === 'service')
   if (service.status !== 200) throw new Error(`No service token: ${service.text}`)
@@ -162,7 +164,7 @@ function send(route: Route, subject: Subject, token: string) {
 test('a READ_ONLY token of an administrator changes no row through any route', async () => {
   const readOnly = await makeToken(server, { ...EVERYTHING, accessLevel: 'READ_ONLY' })
   const subject = await newSubject()
-  const before = snapshot(server)
+  const before = await snapshot(server)
   for (const route of routes) {
     if (nameOf(route) === THROWS_AWAY || OPEN.test(nameOf(route))) continue
     const { status, text } = await send(route, subject, readOnly.secret)
@@ -171,19 +173,19 @@ test('a READ_ONLY token of an administrator changes no row through any route', a
     if (isWrite(route) && !CHANGES_NOTHING.includes(nameOf(route))) {
       expect(status, `${nameOf(route)}: ${text}`).toBe(403)
     }
-    expect(snapshot(server), nameOf(route)).toEqual(before)
+    expect(await snapshot(server), nameOf(route)).toEqual(before)
   }
 })
 
 test('it cannot be exchanged for anything that writes', async () => {
   const readOnly = await makeToken(server, { ...EVERYTHING, accessLevel: 'READ_ONLY' })
-  const before = snapshot(server)
+  const before = await snapshot(server)
   const bodies = [{ auth: { identity: { token: { uuid: readOnly.secret } } } }]
   for (const body of bodies) {
     const { status } = await server.call('POST', '/v1/auth/tokens', { token: null, body })
     expect(status).toBe(403)
   }
-  expect(snapshot(server)).toEqual(before)
+  expect(await snapshot(server)).toEqual(before)
 })
 
 test('the same requests succeed, and change something, with FULL_ACCESS', async () => {
@@ -193,12 +195,12 @@ test('the same requests succeed, and change something, with FULL_ACCESS', async 
     if (CHANGES_NOTHING.includes(name) || name === THROWS_AWAY || OPEN.test(name)) continue
     subject.newName = `another-${count++}`
     if (name.endsWith('/policy') || name.endsWith('/security-policy')) {
-      tamper(server, "delete from policy where name = 'lockoutAttempts'")
+      await server.database.tamper("delete from policy where name = 'lockoutAttempts'")
     }
-    const before = snapshot(server)
+    const before = await snapshot(server)
     const { status, text } = await send(route, subject, server.adminToken)
     expect(status, `${name}: ${text}`).toBeLessThan(300)
-    expect(snapshot(server), name).not.toEqual(before)
+    expect(await snapshot(server), name).not.toEqual(before)
     if (ENDS_IT.test(name)) subject = await newSubject()
   }
 })

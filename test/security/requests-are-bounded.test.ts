@@ -119,11 +119,11 @@ describe('JSON', () => {
   }
 
   test.each(Object.keys(bodies))('%s: 400, quickly, and nothing changed', async (name) => {
-    const before = snapshot(server)
+    const before = await snapshot(server)
     const started = performance.now()
     expectProblem(await post(bodies[name] ?? ''), 400, 'invalid_input')
     expect(performance.now() - started).toBeLessThan(1000)
-    expect(snapshot(server)).toEqual(before)
+    expect(await snapshot(server)).toEqual(before)
   })
 
   test('of a repeated member the last counts, everywhere alike', async () => {

@@ -79,7 +79,7 @@ test('no spelling of a guarded path is answered to an anonymous caller', async (
 })
 
 test('no method but the registered ones is answered', async () => {
-  const before = snapshot(server)
+  const before = await snapshot(server)
   for (const url of new Set(routes.map((route) => route.url))) {
     const path = pathOf(url, () => '1')
     if (open.has(path)) continue
@@ -88,7 +88,7 @@ test('no method but the registered ones is answered', async () => {
       expect(REFUSALS, `${method} ${path}: ${status}`).toContain(status)
     }
   }
-  expect(snapshot(server)).toEqual(before)
+  expect(await snapshot(server)).toEqual(before)
 })
 
 test('a method override is not believed', async () => {

@@ -99,11 +99,15 @@ test('a secret is in the answer that creates it and in no other', async () => {
   }
 })
 
-test('none is in the database, its write-ahead log or any other file', () => {
-  const files = readdirSync(server.dataDir)
-  expect(files).toContain('mintmark.db')
-  for (const file of files) {
-    const content = readFileSync(join(server.dataDir, file)).toString('latin1')
+test('none is in the database, its write-ahead log or any other file', async () => {
+  const contents = readdirSync(server.dataDir).map((file): [string, Buffer] => [
+    file,
+    readFileSync(join(server.dataDir, file)),
+  ])
+  const loot = await server.database.loot()
+  expect(loot.toString('latin1')).toContain('argon2id')
+  for (const [file, bytes] of [...contents, ['all of the database', loot] as const]) {
+    const content = bytes.toString('latin1')
     expectNoSecret(content, file)
     expect(content).not.toMatch(/PRIVATE KEY|"d":"/)
   }

@@ -1,7 +1,6 @@
 import type { Client } from '../../src/core/clients/client.ts'
 import { seedServer } from './oauth-seed.ts'
 import type { Answer, TestServer } from './server.ts'
-import { tamper } from './tables.ts'
 
 export interface MadeClient {
   id: string
@@ -24,14 +23,13 @@ export async function makeClient(
 }
 
 /** A grant as the engine saves one, beside a running server. */
-export function seedGrant(
+export async function seedGrant(
   server: TestServer,
   wish: { id: string; userId: string; clientId: string; scopes?: string[]; ttlMs?: number },
-): string {
+): Promise<string> {
   const atMs = server.clock.now()
   const scopes = JSON.stringify(wish.scopes ?? ['openid'])
-  tamper(
-    server,
+  await server.database.tamper(
     `insert into "grant" (id, user_id, client_id, session_id, scopes, resources, engine_record,
       created_at_ms, updated_at_ms, expires_at_ms, revoked_at_ms)
     values ('${wish.id}', '${wish.userId}', '${wish.clientId}', null, '${scopes}', '[]', '',
@@ -48,7 +46,7 @@ export async function seedFamily(
   wish: { userId: string; clientId: string; scopes?: string[]; ttlMs?: number },
 ) {
   const id = `01b8dac5-b400-7000-8000-${String(++grants).padStart(12, '0')}`
-  seedGrant(server, { id, ...wish })
+  await seedGrant(server, { id, ...wish })
   const seed = await seedServer(server)
   const client = { id: wish.clientId } as Client
   const scopes = ['mintmark', ...(wish.scopes ?? ['openid'])]

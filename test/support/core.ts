@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import type { AuditRecord } from '../../src/core/audit/event.ts'
 import type { ChainVerdict } from '../../src/core/audit/verify.ts'
 import type { Caller } from '../../src/core/caller.ts'
@@ -16,6 +15,7 @@ import type { Demand, Verdict } from '../../src/core/tokens/verify.ts'
 import type { UserWish } from '../../src/core/users/manage.ts'
 import type { User } from '../../src/core/users/user.ts'
 import { openStore } from '../../src/store/database.ts'
+import { newDatabase, type TestDatabase } from './database.ts'
 import type { TestClock } from './server.ts'
 
 export const SECOND_MS = 1000
@@ -30,7 +30,7 @@ export interface TestCore {
   core: Core
   store: Store
   clock: TestClock
-  file: string
+  database: TestDatabase
   masterKey: Secret
   /** Bootstrapped FULL_ACCESS token of the first admin. */
   admin: Caller
@@ -54,16 +54,16 @@ export interface TestCore {
   /** The whole trail, oldest first. */
   trail(): Promise<AuditRecord[]>
   verifyChain(): Promise<ChainVerdict>
-  /** Alters the file behind the server's back. */
-  tamper(sql: string): void
-  /** Reads the file behind the server's back. */
-  query(sql: string): Record<string, unknown>[]
+  /** Alters the database behind the server's back. */
+  tamper(sql: string): Promise<void>
+  /** Reads the database behind the server's back. */
+  query(sql: string): Promise<Record<string, unknown>[]>
 }
 
-/** The whole domain over a real SQLite file in a directory of its own, without HTTP. */
+/** The whole domain over a real database of its own, without HTTP. */
 export async function openTestCore(): Promise<TestCore> {
   const dir = mkdtempSync(join(tmpdir(), 'mintmark-core-'))
-  const file = join(dir, 'mintmark.db')
+  const database = await newDatabase(dir)
   const masterKey = new Secret(randomBytes(32).toString('base64url'))
   const adminSecret = randomBytes(32).toString('base64url')
   let nowMs = Date.UTC(2030, 0, 1)
@@ -76,7 +76,7 @@ export async function openTestCore(): Promise<TestCore> {
   }
 
   async function open() {
-    const store = await openStore(file, clock)
+    const store = await openStore(database.config, clock)
     const core = await createCore({ store, clock, random: randomBytes, masterKey })
     await core.bootstrap({
       username: 'root',
@@ -88,15 +88,6 @@ export async function openTestCore(): Promise<TestCore> {
 
   let opened = await open()
 
-  const withFile = <T>(work: (db: DatabaseSync) => T): T => {
-    const db = new DatabaseSync(file)
-    try {
-      return work(db)
-    } finally {
-      db.close()
-    }
-  }
-
   const test: TestCore = {
     get core() {
       return opened.core
@@ -105,7 +96,7 @@ export async function openTestCore(): Promise<TestCore> {
       return opened.store
     },
     clock,
-    file,
+    database,
     masterKey,
     get admin() {
       return admin
@@ -113,6 +104,7 @@ export async function openTestCore(): Promise<TestCore> {
     adminSecret,
     async close() {
       await opened.store.close()
+      await database.drop()
       rmSync(dir, { recursive: true, force: true })
     },
     async reopen() {
@@ -149,8 +141,8 @@ export async function openTestCore(): Promise<TestCore> {
     write: (work) => opened.core.write(work),
     trail: () => opened.store.audit.after(0, 1_000_000),
     verifyChain: () => opened.core.verifyAudit(),
-    tamper: (sql) => withFile((db) => db.exec(sql)),
-    query: (sql) => withFile((db) => db.prepare(sql).all() as Record<string, unknown>[]),
+    tamper: database.tamper,
+    query: database.query,
   }
   const admin = await test.callerOf(adminSecret)
   return test

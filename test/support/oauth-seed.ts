@@ -1,6 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
-import { Kysely, type SqliteDatabase, SqliteDialect } from 'kysely'
 import type { Client } from '../../src/core/clients/client.ts'
 import type { ClientId, GrantId, TokenId, UserId } from '../../src/core/id.ts'
 import { idMaker } from '../../src/core/id.ts'
@@ -9,7 +7,6 @@ import { digestOf, makeSecret, previewOf } from '../../src/core/secret.ts'
 import type { Repositories } from '../../src/core/store.ts'
 import type { Limits, Token, TokenKind } from '../../src/core/tokens/token.ts'
 import { clientStore } from '../../src/store/clients.ts'
-import type { Schema } from '../../src/store/schema.ts'
 import { tokenStore } from '../../src/store/tokens.ts'
 import type { TestServer } from './server.ts'
 
@@ -128,42 +125,16 @@ export function oauthSeed(deps: {
   }
 }
 
-/** The same beside a running server, on its own connection to the server's file. */
+/** The same beside a running server, on a connection of its own. */
 export async function seedServer(server: TestServer): Promise<OauthSeed> {
   const { body } = await server.call('GET', '/api/v1/me')
   return oauthSeed({
-    async transaction(work) {
-      const db = new Kysely<Schema>({
-        dialect: new SqliteDialect({ database: kyselyOver(server.config.databaseFile) }),
-      })
-      try {
-        return await db
-          .transaction()
-          .execute((tx) => work({ tokens: tokenStore(tx), clients: clientStore(tx) }))
-      } finally {
-        await db.destroy()
-      }
-    },
+    transaction: (work) =>
+      server.database.transaction((tx) =>
+        work({ tokens: tokenStore(tx), clients: clientStore(tx) }),
+      ),
     keyring: () => server.app.core.keyring,
     clock: server.clock,
     serviceUserId: body.user.id,
   })
-}
-
-/** Kysely's own connection to a file, beside a server or core that has it open. */
-export function kyselyOver(file: string): SqliteDatabase {
-  const db = new DatabaseSync(file)
-  return {
-    close: () => db.close(),
-    prepare(sql) {
-      const statement = db.prepare(sql)
-      const given = (parameters: readonly unknown[]) => parameters as SQLInputValue[]
-      return {
-        reader: statement.columns().length > 0,
-        all: (parameters) => statement.all(...given(parameters)),
-        run: (parameters) => statement.run(...given(parameters)),
-        iterate: (parameters) => statement.iterate(...given(parameters)),
-      } as SqliteDatabase extends { prepare(sql: string): infer S } ? S : never
-    },
-  }
 }

@@ -8,6 +8,7 @@ import { pino } from 'pino'
 import { type App, buildApp } from '../../src/app.ts'
 import { type Config, readConfig } from '../../src/config.ts'
 import { SECRET_PATTERN, Secret } from '../../src/core/secret.ts'
+import { newDatabase, type TestDatabase } from './database.ts'
 
 /** A clock that only a test moves. */
 export interface TestClock {
@@ -38,6 +39,8 @@ export interface TestServer {
   clock: TestClock
   config: Config
   dataDir: string
+  database: TestDatabase
+  masterKey: Secret
   /** FULL_ACCESS token of the first admin. */
   adminToken: string
   adminPassword: string
@@ -71,15 +74,19 @@ function movableClock(): TestClock {
   }
 }
 
-/** A whole server on a real SQLite file, driven in process. */
+/**
+ * A whole server on a real database of its own, driven in process; or `beside` another one, on the
+ * same database, which must be PostgreSQL.
+ */
 export async function startServer(
   env: Record<string, string> = {},
-  { clock = movableClock() }: { clock?: TestClock } = {},
+  { clock = movableClock(), beside }: { clock?: TestClock; beside?: TestServer } = {},
 ): Promise<TestServer> {
   const dataDir = mkdtempSync(join(tmpdir(), 'mintmark-test-'))
-  const adminToken = `boot-${randomBytes(30).toString('base64url')}`
+  const database = beside?.database ?? (await newDatabase(dataDir))
+  const adminToken = beside?.adminToken ?? `boot-${randomBytes(30).toString('base64url')}`
   const adminPassword = `${randomBytes(12).toString('base64url')} bench lamp`
-  const masterKey = new Secret(randomBytes(32).toString('base64url'))
+  const masterKey = beside?.masterKey ?? new Secret(randomBytes(32).toString('base64url'))
   const secrets = new Set([adminToken, adminPassword, masterKey.reveal()])
   const lines: string[] = []
   const sink = new Writable({
@@ -92,6 +99,7 @@ export async function startServer(
   const config = readConfig({
     env: {
       MINTMARK_DATA_DIR: dataDir,
+      ...database.env,
       MINTMARK_BOOTSTRAP_PASSWORD: adminPassword,
       MINTMARK_BOOTSTRAP_TOKEN: adminToken,
       MINTMARK_LOGIN_RATE_LIMIT: '100000',
@@ -116,6 +124,8 @@ export async function startServer(
     clock,
     config,
     dataDir,
+    database,
+    masterKey,
     adminToken,
     adminPassword,
     async call(method, url, options = {}) {
@@ -163,6 +173,7 @@ export async function startServer(
     remember: (secret) => secrets.add(secret),
     async close() {
       await app.close()
+      if (beside === undefined) await database.drop()
       rmSync(dataDir, { recursive: true, force: true })
       const log = lines.join('')
       const leaked = [...secrets].filter((secret) => log.includes(secret))

@@ -36,11 +36,9 @@ export type Recorder = (tx: Repositories, actor: Actor, event: AuditEvent) => Pr
  */
 export function auditRecorder(options: { key: () => Buffer; now: () => number }): Recorder {
   return async (tx, actor, event) => {
-    const last = await tx.audit.last()
     const user = actor.principal === undefined ? actor.user : actor.principal.user
-    const fields: SealedFields = {
+    const facts = {
       ...event,
-      sequence: (last?.sequence ?? 0) + 1,
       atMs: options.now(),
       actorId: user?.id,
       actorName: user?.username,
@@ -49,7 +47,9 @@ export function auditRecorder(options: { key: () => Buffer; now: () => number })
       requestId: actor.origin.requestId,
       via: actor.origin.via,
     }
-    const hash = chainHash(options.key(), last?.hash ?? CHAIN_START, fields)
-    await tx.audit.append({ ...fields, hash })
+    await tx.audit.append((last) => {
+      const fields: SealedFields = { ...facts, sequence: (last?.sequence ?? 0) + 1 }
+      return { ...fields, hash: chainHash(options.key(), last?.hash ?? CHAIN_START, fields) }
+    })
   }
 }

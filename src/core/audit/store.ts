@@ -12,10 +12,20 @@ export interface AuditFilter {
   toMs?: number
 }
 
+/** The record that the next one is chained to. */
+export type ChainEnd = Pick<AuditRecord, 'sequence' | 'hash'>
+
+/** Makes the record that follows `last`; `undefined`: the first. */
+export type SealRecord = (last: ChainEnd | undefined) => AuditRecord
+
 export interface AuditStore {
-  /** The end of the chain; inside a transaction nobody else can append meanwhile. */
-  last(): Promise<{ sequence: number; hash: string } | undefined>
-  append(record: AuditRecord): Promise<void>
+  /** The end of the chain. */
+  last(): Promise<ChainEnd | undefined>
+  /**
+   * Appends to the chain, as the last step of the transaction: `seal` is called when nobody else can
+   * append any more. Only inside a transaction.
+   */
+  append(seal: SealRecord): Promise<void>
   /** Newest first; `size + 1` rows at most. */
   list(filter: AuditFilter, from: Position | undefined, size: number): Promise<AuditRecord[]>
   addCheckpoint(checkpoint: Checkpoint): Promise<void>

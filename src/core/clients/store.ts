@@ -23,9 +23,11 @@ export interface ClientStore {
   /** Throws `name_taken` when the client id is in use. */
   insert(client: NewClient): Promise<Client>
   byId(id: ClientId): Promise<Client | undefined>
+  /** The same, but others may change the client meanwhile, unless it is held; see `TokenStore.hold`. */
+  glance(id: ClientId): Promise<Client | undefined>
   byClientId(clientId: string): Promise<Client | undefined>
   bySerial(serial: number): Promise<Client | undefined>
-  /** The client whose service account that is. */
+  /** The client whose service account that is; others may change it meanwhile. */
   byServiceUser(id: UserId): Promise<Client | undefined>
   secretOf(id: ClientId): Promise<StoredSecret | undefined>
   /** Newest first; `size` rows at most. */

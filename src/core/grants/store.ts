@@ -16,6 +16,8 @@ export interface GrantStore {
   /** Inserts, or replaces all but who, for what and when. A withdrawn grant stays withdrawn. */
   put(grant: Grant, payload: string): Promise<void>
   byId(id: GrantId): Promise<Grant | undefined>
+  /** The same, but others may change the grant meanwhile, unless it is held; see `TokenStore.hold`. */
+  glance(id: GrantId): Promise<Grant | undefined>
   payloadOf(id: GrantId): Promise<string | undefined>
   /** Newest first; `size` rows at most. */
   list(filter: GrantFilter, from: Position | undefined, size: number): Promise<Grant[]>

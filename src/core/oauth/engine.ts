@@ -77,13 +77,14 @@ export function oauthEngine(deps: Deps) {
       const reason = 'signed out'
       const { token } = caller.principal
       await store.transaction(async (tx) => {
-        await revokeSettled(deps, tx, { actor: caller, token, reason })
         const filter = { sessionId: token.id, liveAtMs: deps.clock.now() }
         const given = await tx.grants.list(filter, undefined, GRANTS_OF_A_LOGIN)
         for (const { id, scopes } of given) {
           if (scopes.includes('offline_access')) continue
           await revokeGrant(deps, tx, { actor: caller, id, reason })
         }
+        // Last: grants are locked before tokens, and what came of the login otherwise dies with it.
+        await revokeSettled(deps, tx, { actor: caller, token, reason })
       })
     },
 

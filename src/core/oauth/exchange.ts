@@ -6,7 +6,7 @@ import type { Secret } from '../secret.ts'
 import type { Repositories } from '../store.ts'
 import { stateOf, type Token } from '../tokens/token.ts'
 import { addRecord, consumeRecord, findRecord } from './records.ts'
-import { type EngineToken, saveEngineToken, spendEngineToken } from './tokens.ts'
+import { type EngineToken, saveHeldToken, spendEngineToken } from './tokens.ts'
 
 /** All that one request to the token endpoint changes: it happens whole or not at all. */
 export interface Exchange {
@@ -40,11 +40,13 @@ export async function exchange(
 ): Promise<'done' | 'spent'> {
   const successor = saves.find(({ kind }) => kind === 'oauth_refresh')
   const by = spends?.kind === 'oauth_refresh' ? successor?.id : undefined
+  // First, because whoever revokes goes from the top down, too, and waits there or makes us wait.
+  for (const token of saves) await tx.tokens.hold(token)
   if (spends !== undefined && !(await spendEngineToken(deps, tx, { origin, token: spends, by }))) {
     return 'spent'
   }
   if (consumes !== undefined && !(await consumeRecord(deps, tx, consumes))) return 'spent'
-  for (const token of saves) await saveEngineToken(deps, tx, { origin, token })
+  for (const token of saves) await saveHeldToken(deps, tx, { origin, token })
   if (retry !== undefined) await keepAnswer(deps, tx, retry)
   return 'done'
 }

@@ -25,9 +25,11 @@ export async function saveEngineGrant(
   { origin, grant, record }: { origin: Origin; grant: GrantDraft; record: Record<string, unknown> },
 ): Promise<void> {
   const nowMs = deps.clock.now()
+  const { userId: ownerId, clientId } = grant
+  await tx.tokens.hold({ clientId, ownerId, grantId: undefined, parentId: undefined })
   const [user, client, before] = [
-    await tx.users.byId(grant.userId),
-    await tx.clients.byId(grant.clientId),
+    await tx.users.glance(ownerId),
+    await tx.clients.glance(clientId),
     await tx.grants.byId(grant.id),
   ]
   if (!user?.active || !client?.active || before?.revokedAtMs !== undefined) {

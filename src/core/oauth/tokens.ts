@@ -50,12 +50,21 @@ const contextOf = (id: TokenId) => `token:${id}`
 export async function saveEngineToken(
   deps: Deps,
   tx: Repositories,
+  wish: { origin: Origin; token: EngineToken },
+): Promise<Token> {
+  await tx.tokens.hold(wish.token)
+  return saveHeldToken(deps, tx, wish)
+}
+
+/** The same for a token whose origins the transaction holds. */
+export async function saveHeldToken(
+  deps: Deps,
+  tx: Repositories,
   { origin, token }: { origin: Origin; token: EngineToken },
 ): Promise<Token> {
-  const nowMs = deps.clock.now()
-  const owner = await deps.loadOwner(token.ownerId, tx)
-  if (!owner?.user.active) throw ended('Its user is disabled or gone.')
-  await mustBeLive(tx, token, nowMs)
+  const owner = await tx.users.glance(token.ownerId)
+  if (!owner?.active) throw ended('Its user is disabled or gone.')
+  await mustBeLive(tx, token, deps.clock.now())
   const sealed = seal(JSON.stringify(token.record), {
     key: deps.keyring.derived('oauth'),
     context: contextOf(token.id),
@@ -63,7 +72,7 @@ export async function saveEngineToken(
   })
   const saved = await saveToken(deps, tx, {
     id: token.id,
-    actor: { origin, user: owner.user },
+    actor: { origin, user: owner },
     ownerId: token.ownerId,
     creatorId: token.ownerId,
     creatorTokenId: token.parentId,
@@ -100,14 +109,14 @@ async function mustBeLive(
   { grantId, parentId, clientId }: EngineToken,
   nowMs: number,
 ): Promise<void> {
-  const client = await tx.clients.byId(clientId)
+  const client = await tx.clients.glance(clientId)
   if (!client?.active) throw ended('Its client is disabled or gone.')
   if (grantId !== undefined) {
-    const grant = await tx.grants.byId(grantId)
+    const grant = await tx.grants.glance(grantId)
     if (grant === undefined || grant.revokedAtMs !== undefined) throw ended('It was withdrawn.')
   }
   if (parentId !== undefined) {
-    const parent = await tx.tokens.byId(parentId)
+    const parent = await tx.tokens.glance(parentId)
     if (parent === undefined || stateOf(parent, nowMs) !== 'active') throw ended('It has ended.')
   }
 }
@@ -154,7 +163,7 @@ export async function spendEngineToken(
   { origin, token, by }: { origin: Origin; token: Token; by: TokenId | undefined },
 ): Promise<boolean> {
   if (!(await tx.tokens.spend(token.id, by, deps.clock.now()))) return false
-  const user = await tx.users.byId(token.ownerId)
+  const user = await tx.users.glance(token.ownerId)
   await tx.changes.append({ subject: 'token', id: token.id })
   await deps.audit(
     tx,

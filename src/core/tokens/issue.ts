@@ -106,7 +106,7 @@ export async function issueToken(
  */
 export async function standsFor(tx: Repositories, token: Token): Promise<Token> {
   if (token.kind !== 'session' || token.parentId === undefined) return token
-  const parent = await tx.tokens.byId(token.parentId)
+  const parent = await tx.tokens.glance(token.parentId)
   return parent === undefined ? token : standsFor(tx, parent)
 }
 

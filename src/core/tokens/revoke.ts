@@ -25,7 +25,8 @@ export async function revokeToken(
   { caller, id, reason }: { caller: Caller; id: TokenId; reason: string },
 ): Promise<Revoked> {
   const policy = deps.policy()
-  const token = await tx.tokens.byId(id)
+  // Only seen: what is decided here does not change, and its grant is locked before it.
+  const token = await tx.tokens.glance(id)
   if (token === undefined) throw notFound('token')
   mustBeVisible(caller.principal, 'token.read', { what: token, policy })
   mustBeAllowed(caller.principal, 'token.revoke', { what: token, policy })

@@ -40,6 +40,14 @@ export interface TokenFilter {
   text?: string
 }
 
+/** Whose end is the end of an OAuth token. */
+export interface TokenOrigins {
+  clientId: ClientId
+  ownerId: UserId
+  grantId: GrantId | undefined
+  parentId: TokenId | undefined
+}
+
 /** Tokens that clients were given and that were not revoked, expired ones too. */
 export interface ClientTokenFilter {
   kind: TokenKind
@@ -84,7 +92,14 @@ export interface Usage {
 export interface TokenStore {
   /** Throws `name_taken` when the owner has a live token of that name. */
   insert(token: NewToken): Promise<Token>
+  /**
+   * Lets none of these end before the transaction does; others may hold them at the same time. Comes
+   * before anything else in it that locks a token, and before `glance`, which then tells the truth.
+   */
+  hold(origins: TokenOrigins): Promise<void>
   byId(id: TokenId): Promise<Token | undefined>
+  /** The same, but others may change the token meanwhile, unless it is held. */
+  glance(id: TokenId): Promise<Token | undefined>
   /** The current token of a lineage, never a superseded one. */
   bySerial(serial: number): Promise<Token | undefined>
   byDigest(digest: SecretDigest): Promise<Token | undefined>

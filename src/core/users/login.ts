@@ -202,8 +202,8 @@ export async function openSessionFromToken(
 
 /** Revoked, rotated or its owner disabled since it was presented? A session must not survive that. */
 async function mustStillBeGood(tx: Repositories, token: Token, nowMs: number): Promise<void> {
-  const now = await tx.tokens.byId(token.id)
   const owner = await tx.users.byId(token.ownerId)
+  const now = await tx.tokens.byId(token.id)
   if (now !== undefined && stateOf(now, nowMs) === 'active' && owner?.active) return
   throw new CoreError('unauthenticated', 'The token is no longer good.')
 }

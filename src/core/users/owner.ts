@@ -6,7 +6,7 @@ import type { Repositories } from '../store.ts'
 
 /** Reads a user with everything that decides what the user may do. */
 export async function loadOwner(repos: Repositories, id: UserId): Promise<Owner | undefined> {
-  const user = await repos.users.byId(id)
+  const user = await repos.users.glance(id)
   if (user === undefined) return undefined
   const [roles, memberships] = await Promise.all([
     repos.roles.ofUser(id),

@@ -52,6 +52,11 @@ export interface UserStore {
   /** Throws `name_taken` when the username or the email is in use. */
   insert(user: NewUser): Promise<User>
   byId(id: UserId): Promise<User | undefined>
+  /**
+   * The same, but inside a transaction others may change the user meanwhile: for rights, which each
+   * verification looks at anew. Saving a token makes sure that its owner is still there.
+   */
+  glance(id: UserId): Promise<User | undefined>
   bySerial(serial: number): Promise<User | undefined>
   byUsernameKey(usernameKey: string): Promise<User | undefined>
   byIds(ids: UserId[]): Promise<User[]>

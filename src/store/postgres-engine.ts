@@ -1,0 +1,226 @@
+import { Kysely, sql } from 'kysely'
+import { CoreError } from '../core/errors.ts'
+import type { Secret } from '../core/secret.ts'
+import { lastRecord, toAuditRow } from './audit.ts'
+import { type Notice, openChangeFeed } from './change-feed.ts'
+import { nextNumbers } from './counter.ts'
+import type { Db, Engine } from './engine.ts'
+import { type Journal, sealed } from './journal.ts'
+import type { Locks } from './locks.ts'
+import { isMigrated, migrate } from './migrate.ts'
+import {
+  type Connecting,
+  currentSchema,
+  isNoticeQueueFull,
+  isWorthAnotherTry,
+  pooled,
+  scopedName,
+  unavailable,
+  unhurried,
+} from './postgres.ts'
+import type { Schema } from './schema.ts'
+
+const MAX_ATTEMPTS = 5
+const RETRY_PAUSE_MS = 20
+/** How long no notices are sent after their queue was full. */
+const NOTICES_OFF_MS = 10_000
+/** Changes that wait at most; whoever comes later would time out anyhow. */
+const MAX_WAITING = 500
+/** Well below the 65,535 parameters that a statement may have. */
+const ROWS_AT_ONCE = 1000
+
+/**
+ * Opens the PostgreSQL database, migrating it as needed. Throws `not_configured` when it must not be
+ * used as it is, `unavailable` when it cannot be reached.
+ */
+export async function openPostgresEngine(options: {
+  url: Secret
+  pool: number
+  pollMs: number
+  waitMs: number
+}): Promise<Engine> {
+  const db: Db = new Kysely<Schema>({ dialect: pooled(options) })
+  try {
+    const schema = await currentSchema(db)
+    if (!(await isMigrated(db, schema))) await migrateAlone(options, schema)
+    const changes = await openChangeFeed({ ...options, channel: scopedName('change', schema), db })
+    // The rest of the pool is for those who only ask, however many changes are under way.
+    const places = Math.max(1, Math.floor(options.pool * 0.7))
+    const inTurn = gate(places, options.waitMs)
+    const notices = muffler()
+    return {
+      reader: db,
+      transaction: (work) =>
+        inTurn(() => repeated(() => notices.heed(() => db.transaction().execute(work)))),
+      locks,
+      writeJournal: (tx, journal) =>
+        writeJournal(tx, journal, notices.areOff() ? undefined : changes.notice),
+      changes,
+      async close() {
+        await changes.close()
+        await db.destroy()
+      },
+    }
+  } catch (error) {
+    await db.destroy()
+    if (error instanceof CoreError) throw error
+    throw new CoreError('not_configured', 'The database cannot be used.', { cause: error })
+  }
+}
+
+/** Migrates on a connection without hurry; of many nodes that start at once, one does and the others wait. */
+async function migrateAlone(options: Connecting, schema: string): Promise<void> {
+  const db: Db = new Kysely<Schema>({ dialect: unhurried(options) })
+  try {
+    await db.transaction().execute(async (tx) => {
+      await locks(tx).hold('migration')
+      await migrate(tx, { schema })
+    })
+  } finally {
+    await db.destroy()
+  }
+}
+
+/** Many write at once, so whatever a decision hangs on is locked until the transaction ends. */
+function locks(tx: Db): Locks {
+  return {
+    shared: true,
+    // The strongest lock that a row's own change takes; a weaker one would have to be raised later,
+    // and two that raise theirs wait for each other.
+    rows: (query) => query.forNoKeyUpdate(),
+    async hold(name) {
+      await sql`select pg_advisory_xact_lock(
+        hashtextextended(current_schema() || ':' || cast(${name} as text), 0))`.execute(tx)
+    },
+  }
+}
+
+/**
+ * Audit records and changes have one order for all nodes, and commit in it: the first statement locks
+ * the counter of changes until the commit, so that no reader of the log ever sees a number before a
+ * smaller one. It comes last in the transaction, holds up others for these few statements and the
+ * commit, and nothing else is locked after it, so that it cannot be part of a deadlock.
+ */
+async function writeJournal(
+  tx: Db,
+  { records, changes }: Journal,
+  notice: Notice | undefined,
+): Promise<number> {
+  const end = await nextNumbers(tx, 'change', changes.length)
+  const chain = records.length === 0 ? [] : sealed(records, await lastRecord(tx)).map(toAuditRow)
+  const first = end - changes.length + 1
+  const rows = changes.map(({ subject, id, atMs }, i) => ({
+    sequence: first + i,
+    subject,
+    subject_id: id,
+    at_ms: atMs,
+  }))
+  if (rows.length === 0) {
+    for (const batch of batches(chain)) await tx.insertInto('audit').values(batch).execute()
+    return end
+  }
+  const notify = (
+    notice === undefined ? sql`null` : sql`pg_notify(${notice.channel}, ${notice.payload})`
+  ).as('notified')
+  if (chain.length > 0 && Math.max(chain.length, rows.length) <= ROWS_AT_ONCE) {
+    // As nearly always: one statement, because everybody waits for its answer.
+    await tx
+      .with('audited', (db) => db.insertInto('audit').values(chain))
+      .with('logged', (db) => db.insertInto('change').values(rows))
+      .selectNoFrom(notify)
+      .execute()
+    return end
+  }
+  for (const batch of batches(chain)) await tx.insertInto('audit').values(batch).execute()
+  for (const batch of batches(rows)) await tx.insertInto('change').values(batch).execute()
+  await tx.selectNoFrom(notify).execute()
+  return end
+}
+
+function* batches<T>(rows: readonly T[]): Generator<T[]> {
+  for (let i = 0; i < rows.length; i += ROWS_AT_ONCE) yield rows.slice(i, i + ROWS_AT_ONCE)
+}
+
+/**
+ * Notices only hasten what polling does anyhow, so a full queue of them must not keep anybody from
+ * revoking: the transaction is run again without, and so are the next ones for a while.
+ */
+function muffler() {
+  let offUntilMs = 0
+  return {
+    areOff: () => performance.now() < offUntilMs,
+    async heed<T>(attempt: () => Promise<T>): Promise<T> {
+      try {
+        return await attempt()
+      } catch (error) {
+        if (!isNoticeQueueFull(error)) throw error
+        offUntilMs = performance.now() + NOTICES_OFF_MS
+        return await attempt()
+      }
+    },
+  }
+}
+
+/** Runs a transaction again while it fails only because of others. */
+async function repeated<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let attempts = 1; ; attempts++) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (attempts >= MAX_ATTEMPTS || !isWorthAnotherTry(error)) throw error
+      await pause(Math.random() * RETRY_PAUSE_MS * 2 ** attempts)
+    }
+  }
+}
+
+/** At most `places` tasks at a time; the others wait, but neither for long nor in any number. */
+function gate(places: number, waitMs: number): <T>(task: () => Promise<T>) => Promise<T> {
+  const waiting = new Set<() => void>()
+  let free = places
+
+  async function enter(): Promise<void> {
+    if (free > 0) {
+      free--
+      return
+    }
+    if (waiting.size >= MAX_WAITING) throw tooMany()
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        waiting.delete(proceed)
+        reject(tooMany())
+      }, waitMs)
+      const proceed = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+      waiting.add(proceed)
+    })
+  }
+
+  function leave(): void {
+    const [next] = waiting
+    if (next === undefined) {
+      free++
+      return
+    }
+    waiting.delete(next)
+    next()
+  }
+
+  return async (task) => {
+    await enter()
+    try {
+      return await task()
+    } finally {
+      leave()
+    }
+  }
+}
+
+function tooMany(): CoreError {
+  return unavailable('Too many changes are waiting. Nothing was changed. Try again shortly.')
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
