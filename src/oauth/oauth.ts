@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { ClientId } from '../core/id.ts'
-import type { Change } from '../core/store.ts'
+import { ANY, type Change } from '../core/store.ts'
 import { answerErrors } from '../http/errors.ts'
 import type { ApiParts } from '../http/parts.ts'
 import { accountRoutes } from './account.ts'
@@ -54,13 +54,18 @@ export async function registerOauth(app: FastifyInstance, parts: ApiParts): Prom
     for (const { subject, id } of changes) {
       if (subject !== 'client') continue
       // Scopes that no client asks for any more do no harm; a new one must be known.
-      for (const scope of (await core.clients.byId(id as ClientId))?.scopes ?? []) {
+      for (const scope of await scopesOf(id)) {
         isOld ||= !scopes.has(scope)
         scopes.add(scope)
       }
     }
     return isOld
   }
+
+  const scopesOf = async (id: string) =>
+    id === ANY
+      ? await core.oauth.scopes()
+      : ((await core.clients.byId(id as ClientId))?.scopes ?? [])
 
   const engine = () => current.provider
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openTestCore, type TestCore } from '../../../test/support/core.ts'
 import type { ClientId } from '../id.ts'
+import { ANY, type ChangeListener } from '../store.ts'
 import type { Client } from './client.ts'
 import { type ClientDirectory, clientDirectory } from './directory.ts'
 import type { ClientWish } from './manage.ts'
@@ -94,6 +95,26 @@ describe('the directory of clients', () => {
     expect(await directory.byId(client.id)).toBeUndefined()
     const next = await make({ clientId: 'changing' })
     expect(await directory.byClientId('changing')).toEqual(next.client)
+  })
+
+  it('forgets every client when nobody can tell which of them changed', async () => {
+    const { client } = await make()
+    let tell: ChangeListener = () => {}
+    const { clients } = t.store
+    const onChange = (listener: ChangeListener) => {
+      tell = listener
+      return () => {}
+    }
+    const directory = clientDirectory({ store: { clients, onChange }, keyring: t.core.keyring })
+    const activeNow = async () => [
+      (await directory.byId(client.id))?.active,
+      (await directory.byClientId(client.clientId))?.active,
+    ]
+    expect(await activeNow()).toEqual([true, true])
+    await edit(client.id, { active: false })
+    expect(await activeNow()).toEqual([true, true])
+    await tell([{ subject: 'client', id: ANY }])
+    expect(await activeNow()).toEqual([false, false])
   })
 
   it('a slow read does not put an old answer back', async () => {

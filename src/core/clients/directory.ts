@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import type { ClientId } from '../id.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { digestOf } from '../secret.ts'
-import type { Change, Store } from '../store.ts'
+import { ANY, type Change, type Store } from '../store.ts'
 import type { Client } from './client.ts'
 import type { StoredSecret } from './store.ts'
 
@@ -50,7 +50,14 @@ export function clientDirectory({
     const touched = changes.filter(({ subject }) => subject === 'client')
     if (touched.length === 0) return
     epoch++
-    for (const { id } of touched) forget(id as ClientId)
+    for (const { id } of touched) {
+      if (id !== ANY) {
+        forget(id as ClientId)
+        continue
+      }
+      entries.clear()
+      ids.clear()
+    }
   }
 
   /** Keeps what was read, unless a client changed meanwhile: then it may be the old one. */
