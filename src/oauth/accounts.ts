@@ -1,8 +1,9 @@
-import type {
-  Account,
-  AccountClaims,
-  Client as EngineClient,
-  KoaContextWithOIDC,
+import {
+  type Account,
+  type AccountClaims,
+  type Client as EngineClient,
+  errors,
+  type KoaContextWithOIDC,
 } from 'oidc-provider'
 import type { Core } from '../core/core.ts'
 import type { UserId } from '../core/id.ts'
@@ -25,14 +26,22 @@ export function accounts(core: Core) {
       return { accountId: id, claims: () => claimsOf(owner) }
     },
 
-    /** `sub`, as this client is to see the user. */
-    async subject(_: KoaContextWithOIDC, id: string, { clientId }: EngineClient): Promise<string> {
+    /** `sub`, as this client is to see the user. Throws when either has gone since the request began. */
+    async subject(
+      ctx: KoaContextWithOIDC,
+      id: string,
+      { clientId }: EngineClient,
+    ): Promise<string> {
       const [owner, client] = await Promise.all([
         core.oauth.owner(id as UserId),
         core.clients.byClientId(clientId),
       ])
-      if (owner === undefined || client === undefined)
-        throw new Error('The user or client is gone.')
+      if (owner === undefined || client === undefined) {
+        const detail = 'the user or client is gone'
+        throw ctx.oidc?.route === 'userinfo'
+          ? new errors.InvalidToken(detail)
+          : new errors.InvalidGrant(detail)
+      }
       return core.oauth.subjectOf(owner.user, client)
     },
   }

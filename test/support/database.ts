@@ -133,9 +133,14 @@ export function postgresDatabase(
     await client.connect()
     return client
   }
+  let last: Promise<unknown> = Promise.resolve()
+  /** One after the other: a connection has one statement under way. */
   const run = async (sql: string): Promise<Row[]> => {
     opened ??= open()
-    return (await (await opened).query<Row>(sql)).rows
+    const client = await opened
+    const result = last.then(() => client.query<Row>(sql))
+    last = result.catch(() => undefined)
+    return (await result).rows
   }
   const database: TestDatabase = {
     config: { kind: 'postgres', url, pool: 10, pollMs: 250, waitMs: 10_000 },
