@@ -4,6 +4,7 @@ import { Client } from 'pg'
 import { afterEach, describe, expect, inject, it } from 'vitest'
 import type { Store } from '../../src/core/store.ts'
 import { type Database, openStore } from '../../src/store/database.ts'
+import { migrations } from '../../src/store/migrations/index.ts'
 import {
   administer,
   newPostgresDatabase,
@@ -63,7 +64,7 @@ describe('a start', () => {
     const { database } = await emptyDatabase()
     await Promise.all(Array.from({ length: 10 }, () => opened(database, { pool: 2 })))
     const rows = await database.query('select name from migration order by name')
-    expect(rows.map(({ name }) => name)).toEqual(['0001-init', '0002-oauth'])
+    expect(rows.map(({ name }) => name)).toEqual(Object.keys(migrations))
     expect(await database.tables()).toContain('token')
   })
 
@@ -124,7 +125,7 @@ describe('a start', () => {
     await expect(opened(database)).rejects.toThrow(coded('not_configured', /search_path/))
     await database.tamper(`create schema ours;
       create table public.token (x int); create table public.migration (name text);
-      insert into public.migration values ('0001-init'), ('0002-oauth')`)
+      insert into public.migration values ('0001-init'), ('0002-oauth'), ('0003-keys')`)
     const store = await opened(database)
     await put(store, 'x')
     expect(await database.query('select * from public.token')).toEqual([])

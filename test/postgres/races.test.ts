@@ -285,7 +285,13 @@ describe('two nodes', () => {
   it('make one administrator of an empty installation, and one set of keys', async () => {
     const fresh = await openNodes(2)
     const rows = await fresh.database.query('select purpose from key order by purpose')
-    expect(rows.map(({ purpose }) => purpose)).toEqual(['pepper', 'root', 's7-jwt'])
+    expect(rows.map(({ purpose }) => purpose)).toEqual([
+      'oauth-es256',
+      'oauth-rs256',
+      'pepper',
+      'root',
+      's7-jwt',
+    ])
     await fresh.close()
   })
 
