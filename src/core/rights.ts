@@ -2,7 +2,7 @@ import { API_SCOPES, STANDARD_SCOPES } from './clients/client.ts'
 import { type Mode, modeCovers } from './groups/group.ts'
 import type { GroupId } from './id.ts'
 import { ADMIN_ROLE } from './roles/role.ts'
-import type { AccessLevel, Limits, Token } from './tokens/token.ts'
+import { type AccessLevel, isForTokenEndpoint, type Limits, type Token } from './tokens/token.ts'
 import type { User } from './users/user.ts'
 
 export interface HeldGroup {
@@ -89,7 +89,7 @@ export function isBuiltInScope(scope: string): boolean {
  * endpoint; an access token, what its user let it.
  */
 export function opensApis({ token, rights }: Principal): boolean {
-  if (token.kind === 'oauth_code' || token.kind === 'oauth_refresh') return false
+  if (isForTokenEndpoint(token.kind)) return false
   return token.kind !== 'oauth_access' || API_SCOPES.some((scope) => hasScope(rights, scope))
 }
 
@@ -102,7 +102,7 @@ export function hasScope(rights: Rights, scope: string): boolean {
 }
 
 /** Whether the rights reach `mode` in the group of that id or exact name. */
-export function hasGroup(rights: Rights, idOrName: string, mode: Mode): boolean {
+export function hasGroup(rights: Pick<Rights, 'groups'>, idOrName: string, mode: Mode): boolean {
   const byId = rights.groups.get(idOrName as GroupId)
   if (byId !== undefined) return modeCovers(byId.mode, mode)
   for (const group of rights.groups.values()) {

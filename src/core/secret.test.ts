@@ -12,6 +12,7 @@ import {
   previewOf,
   SECRET_PATTERN,
   Secret,
+  secretFault,
   secretKeys,
 } from './secret.ts'
 
@@ -42,6 +43,18 @@ describe('the spelling of each kind', () => {
     expect(zeros.slice(7, 50)).toBe('0'.repeat(43))
     expect(ones).toHaveLength(zeros.length)
     expect([formatOf(zeros), formatOf(ones)]).toEqual(['mintmark', 'mintmark'])
+  })
+})
+
+describe('what is wrong with a secret', () => {
+  it('is its checksum when one character was changed, else its form, and only then anything', () => {
+    const secret = ours()
+    const last = secret.endsWith('0') ? '1' : '0'
+    expect(secretFault(secret)).toBeUndefined()
+    expect(secretFault(secret.slice(0, -1) + last)).toBe('checksum')
+    for (const text of ['', 'mm_api_x', `${secret}0`, ` ${secret}`, secret.slice(0, -1)]) {
+      expect(secretFault(text), text).toBe('format')
+    }
   })
 })
 

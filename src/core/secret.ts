@@ -66,6 +66,12 @@ export function formatOf(text: string): SecretFormat | undefined {
   return CHOSEN.test(text) ? 'chosen' : undefined
 }
 
+/** What keeps `text` from being one of our secrets; undefined: it may be one. */
+export function secretFault(text: string): 'format' | 'checksum' | undefined {
+  if (formatOf(text) !== undefined) return undefined
+  return OURS.test(text) ? 'checksum' : 'format'
+}
+
 /**
  * False for most of what `formatOf` refuses, at a fraction of its cost: for whoever looks into a cache
  * next, because what is found there was found fit before.

@@ -1,7 +1,8 @@
-import { decodeProtectedHeader, type JWTPayload, jwtVerify, SignJWT } from 'jose'
+import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify, SignJWT } from 'jose'
 import type { Clock } from '../core/clock.ts'
 import { isId, type TokenId } from '../core/id.ts'
 import type { Keyring } from '../core/keys/keyring.ts'
+import type { SignedFault, SignedToken } from '../core/tokens/presented.ts'
 
 /** What is signed besides `sub` and `exp`. */
 export interface AccessClaims {
@@ -13,14 +14,7 @@ export interface AccessClaims {
 }
 
 /** What a valid access token stands for, and until when. */
-export interface AccessSource {
-  id: TokenId
-  expiresAtMs: number
-  /** It stands for another token, rather than being the token itself. */
-  isDerived: boolean
-  /** The resource that it was signed for (`aud`); the token itself must be for the same. */
-  audience: string | undefined
-}
+export type AccessSource = NonNullable<SignedToken['source']>
 
 /**
  * Signed access tokens of two kinds. S7's are short-lived and derived from a stored token, which the
@@ -32,6 +26,8 @@ export interface AccessJwts {
   sign(wish: AccessClaims): Promise<string>
   /** The token behind a valid access token; undefined for anything else. */
   sourceOf(jwt: string): Promise<AccessSource | undefined>
+  /** The same for whoever wants to know what is wrong with it. */
+  read(jwt: string): Promise<SignedToken>
   /** PEM (SPKI) of the current key. */
   publicKeyPem(): string
 }
@@ -61,21 +57,26 @@ export function accessJwts({
   }
   /** As we write them: what our own key signed otherwise was not meant for this. */
   function sourceFrom(
-    { sub, aud, iat = 0, exp = 0 }: JWTPayload,
+    { sub, aud, exp }: JWTPayload,
     id: string | undefined,
     isDerived: boolean,
   ): AccessSource | undefined {
-    const now = clock.now() / 1000
-    if (iat > now + SKEW_SECONDS || exp > now + MAX_AGE_SECONDS) return undefined
     if (typeof sub !== 'string' || id === undefined || !isId(id)) return undefined
+    if (typeof exp !== 'number') return undefined
+    if (!isDerived && typeof aud !== 'string') return undefined
     const audience = isDerived ? undefined : String(aud)
     return { id: id as TokenId, expiresAtMs: exp * 1000, isDerived, audience }
   }
 
+  function isTimely({ iat = 0, exp = 0 }: JWTPayload): boolean {
+    const now = clock.now() / 1000
+    return iat <= now + SKEW_SECONDS && exp <= now + MAX_AGE_SECONDS
+  }
+
   /** RFC 9068, section 4. */
-  async function oauthSource(jwt: string, kid: string | undefined) {
+  async function oauthPayload(jwt: string, kid: string | undefined): Promise<JWTPayload> {
     const key = keyring.oauthKeys().find(({ id }) => id === kid)
-    if (key === undefined) return undefined
+    if (key === undefined) throw new errors.JWSSignatureVerificationFailed()
     const { payload } = await jwtVerify(jwt, key.publicKey, {
       algorithms: [key.alg],
       typ: 'at+jwt',
@@ -84,8 +85,38 @@ export function accessJwts({
       clockTolerance: SKEW_SECONDS,
       currentDate: new Date(clock.now()),
     })
-    if (typeof payload.aud !== 'string') return undefined
-    return sourceFrom(payload, payload.jti, false)
+    return payload
+  }
+
+  async function s7Payload(jwt: string, kid: string | undefined): Promise<JWTPayload> {
+    // The key id only picks one of our own keys; nothing in a token says where to look for one.
+    const key = keyring.s7Keys().find(({ id }) => id === kid)
+    if (key === undefined) throw new errors.JWSSignatureVerificationFailed()
+    const { payload } = await jwtVerify(jwt, key.publicKey, {
+      algorithms: [ALGORITHM],
+      typ: 'JWT',
+      requiredClaims: ['sub', 'exp', 'user_info'],
+      currentDate: new Date(clock.now()),
+    })
+    return payload
+  }
+
+  async function read(jwt: string): Promise<SignedToken> {
+    const header = headerOf(jwt)
+    if (header === undefined) return UNREADABLE
+    const { kid, tid } = header
+    const isDerived = !OAUTH_TYPES.includes(String(header.typ).toLowerCase())
+    const named = (payload: JWTPayload) =>
+      sourceFrom(payload, isDerived ? textOf(tid) : payload.jti, isDerived)
+    try {
+      const payload = await (isDerived ? s7Payload(jwt, kid) : oauthPayload(jwt, kid))
+      const source = named(payload)
+      if (source === undefined) return UNREADABLE
+      return { fault: isTimely(payload) ? undefined : 'times', source }
+    } catch (error) {
+      const fault = faultOf(error)
+      return { fault, source: fault === 'times' ? named(payloadOf(error)) : undefined }
+    }
   }
 
   return {
@@ -97,28 +128,49 @@ export function accessJwts({
         .setExpirationTime(Math.floor(expiresAtMs / 1000))
         .sign(key.privateKey)
     },
+    read,
     async sourceOf(jwt) {
-      if (jwt.length > MAX_LENGTH || !isCanonical(jwt)) return undefined
-      try {
-        const { kid, tid, typ, b64 } = decodeProtectedHeader(jwt)
-        if (b64 !== undefined) return undefined
-        if (OAUTH_TYPES.includes(String(typ).toLowerCase())) return await oauthSource(jwt, kid)
-        // The key id only picks one of our own keys; nothing in a token says where to look for one.
-        const key = keyring.s7Keys().find(({ id }) => id === kid)
-        if (key === undefined || typeof tid !== 'string' || !isId(tid)) return undefined
-        const { payload } = await jwtVerify(jwt, key.publicKey, {
-          algorithms: [ALGORITHM],
-          typ: 'JWT',
-          requiredClaims: ['sub', 'exp', 'user_info'],
-          currentDate: new Date(clock.now()),
-        })
-        return sourceFrom(payload, tid, true)
-      } catch {
-        return undefined
-      }
+      const { fault, source } = await read(jwt)
+      return fault === undefined ? source : undefined
     },
     publicKeyPem: () => current().publicKey.export({ type: 'spki', format: 'pem' }).toString(),
   }
+}
+
+const UNREADABLE: SignedToken = { fault: 'format', source: undefined }
+
+/** Undefined: no JWT that we could have made. */
+function headerOf(jwt: string) {
+  if (jwt.length > MAX_LENGTH || !isCanonical(jwt)) return undefined
+  try {
+    const header = decodeProtectedHeader(jwt)
+    return header.b64 === undefined ? header : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** What of it made jose refuse. A signature is looked at before all claims. */
+function faultOf(error: unknown): SignedFault {
+  if (error instanceof errors.JWTExpired) return 'times'
+  if (error instanceof errors.JWTClaimValidationFailed) return CLAIM_FAULTS[error.claim] ?? 'format'
+  const isSignature =
+    error instanceof errors.JWSSignatureVerificationFailed ||
+    error instanceof errors.JOSEAlgNotAllowed
+  return isSignature ? 'signature' : 'format'
+}
+
+const CLAIM_FAULTS: Record<string, SignedFault> = { iss: 'issuer', nbf: 'times' }
+
+/** The claims that jose refused after it had found the signature good. */
+function payloadOf(error: unknown): JWTPayload {
+  const isOfClaims =
+    error instanceof errors.JWTExpired || error instanceof errors.JWTClaimValidationFailed
+  return isOfClaims ? error.payload : {}
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
 }
 
 /** One spelling per token: unused bits at the end of a part would make others of the same signature. */

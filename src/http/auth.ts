@@ -2,10 +2,11 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Caller } from '../core/caller.ts'
 import type { Core } from '../core/core.ts'
 import { CoreError } from '../core/errors.ts'
-import { opensApis, type Principal } from '../core/rights.ts'
+import { opensApis } from '../core/rights.ts'
+import { isItself } from '../core/tokens/presented.ts'
 import type { Via } from '../core/tokens/token.ts'
-import type { Demand, Verdict } from '../core/tokens/verify.ts'
-import { type AccessJwts, type AccessSource, looksLikeJwt } from './access-jwt.ts'
+import type { Demand, Verdict } from '../core/tokens/verdict.ts'
+import { type AccessJwts, looksLikeJwt } from './access-jwt.ts'
 import type { CredentialReader } from './credential.ts'
 
 declare module 'fastify' {
@@ -88,11 +89,6 @@ const WRONG_AUDIENCE: Verdict = {
   principal: undefined,
 }
 
-/** Whether a signed access token is the stored one that it names, rather than borrows its name. */
-function isItself({ token }: Principal, { audience }: AccessSource): boolean {
-  return token.format === 'jwt' && token.oauth?.audience === audience
-}
-
 /** The verdict on a secret of any kind, or on an access token derived from one. */
 export async function verdictOn(
   presented: string,
@@ -103,7 +99,7 @@ export async function verdictOn(
   if (source === undefined) return { active: false, reason: 'malformed', principal: undefined }
   const verdict = await core.verifier.verifyById(source.id, demand)
   if (!verdict.active) return verdict
-  if (!source.isDerived) return isItself(verdict.principal, source) ? verdict : WRONG_AUDIENCE
+  if (!source.isDerived) return isItself(verdict.principal.token, source) ? verdict : WRONG_AUDIENCE
   const principal = { ...verdict.principal, derivedUntilMs: source.expiresAtMs }
   return { active: true, principal }
 }

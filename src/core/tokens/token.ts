@@ -96,6 +96,11 @@ export function isOauthKind(kind: TokenKind): boolean {
   return kind === 'oauth_code' || kind === 'oauth_access' || kind === 'oauth_refresh'
 }
 
+/** Codes and refresh tokens are for the token endpoint; presented elsewhere they are nothing. */
+export function isForTokenEndpoint(kind: TokenKind): boolean {
+  return kind === 'oauth_code' || kind === 'oauth_refresh'
+}
+
 /** The state at `nowMs`. Revoked wins over everything, superseded over expired. */
 export function stateOf(token: Token, nowMs: number): TokenState {
   if (token.revokedAtMs !== undefined) return 'revoked'

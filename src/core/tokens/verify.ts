@@ -1,59 +1,27 @@
 import type { Clock } from '../clock.ts'
-import type { Mode } from '../groups/group.ts'
 import type { TokenId, UserId } from '../id.ts'
 import { addressTest } from '../ip.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import type { Random } from '../random.ts'
-import { effectiveRights, hasGroup, hasScope, type Owner, type Principal } from '../rights.ts'
+import { effectiveRights, type Owner, type Principal } from '../rights.ts'
 import { digestOf, formatOf, mayBeSecret, type SecretKey, secretKeys } from '../secret.ts'
 import type { Store } from '../store.ts'
 import { type CacheEntry, type VerdictCache, verdictCache } from './cache.ts'
-import type { Token, TokenKind } from './token.ts'
+import { firstRefusal } from './checks.ts'
+import type { Token } from './token.ts'
 import type { UsageCollector } from './usage.ts'
-
-/** Why a token is refused. For callers allowed to know; everybody else hears a bare "no". */
-export type Refusal =
-  | 'malformed'
-  | 'unknown'
-  | 'revoked'
-  | 'superseded'
-  | 'expired'
-  | 'idle'
-  | 'owner_disabled'
-  | 'wrong_kind'
-  | 'ip_not_allowed'
-  | 'role_missing'
-  | 'scope_missing'
-  | 'group_missing'
-  | 'wrong_audience'
-  | 'proof_missing'
-
-export type Verdict =
-  | { active: true; principal: Principal }
-  | { active: false; reason: Refusal; principal: Principal | undefined }
-
-/** What is asked of a token beyond being alive. */
-export interface Demand {
-  kinds?: readonly TokenKind[]
-  role?: string
-  scope?: string
-  /** A group by id or exact name; `mode` defaults to READ. */
-  group?: string
-  mode?: Mode
-  /** Address of the client that presented the token. */
-  ip?: string
-  /** Resource that the token is presented to; a token for a resource is good there and nowhere else. */
-  audience?: string
-  /** Thumbprint of the key whose possession the presenter has proven (DPoP). */
-  boundKey?: string
-  /** The asker looks at audience and key by itself. */
-  ignoresBinding?: boolean
-}
+import { type Demand, NO_DEMAND, type Verdict } from './verdict.ts'
 
 /** A secret that the cache holds. Nothing says that its token is alive. */
 export interface KnownSecret {
   readonly key: SecretKey
   readonly principal: Principal
+}
+
+/** A token with all that decides about it; without an entry when its owner is gone. */
+export interface Inspected {
+  token: Token
+  entry: CacheEntry | undefined
 }
 
 export interface Verifier {
@@ -71,13 +39,15 @@ export interface Verifier {
    * knows it no longer.
    */
   verifyKnown(key: SecretKey, ip: string): Verdict | undefined
+  /** What `verify` would decide about a secret, undecided; counts no use and caches nothing. */
+  inspect(secret: string): Promise<Inspected | undefined>
+  /** What `verifyById` would decide about. */
+  inspectById(id: TokenId): Promise<Inspected | undefined>
   /** Forgets everything cached. */
   clear(): void
   cachedEntries(): number
 }
 
-/** Nothing beyond being alive; the object itself, so that this is seen at a glance. */
-export const NO_DEMAND: Demand = Object.freeze({})
 const MALFORMED: Verdict = Object.freeze({
   active: false,
   reason: 'malformed',
@@ -123,11 +93,16 @@ export function createVerifier(deps: {
 
   async function verifyCold(secret: string, key: SecretKey, demand: Demand): Promise<Verdict> {
     const epoch = cache.epoch()
+    const token = await stored(secret)
+    return token === undefined ? UNKNOWN : admit(token, { key, epoch, demand })
+  }
+
+  async function stored(secret: string): Promise<Token | undefined> {
     for (const pepper of keyring.peppers()) {
       const token = await store.tokens.byDigest(digestOf(secret, pepper))
-      if (token !== undefined) return admit(token, { key, epoch, demand })
+      if (token !== undefined) return token
     }
-    return UNKNOWN
+    return undefined
   }
 
   function verifyById(id: TokenId, demand = NO_DEMAND): Verdict | Promise<Verdict> {
@@ -139,24 +114,31 @@ export function createVerifier(deps: {
     const epoch = cache.epoch()
     const token = await store.tokens.byId(id)
     if (token === undefined) return UNKNOWN
-    // No secret was presented; the id keeps its place, and no key looks like one.
-    return admit(token, { key: id as string as SecretKey, epoch, demand })
+    return admit(token, { key: keyOfId(id), epoch, demand })
   }
 
   async function admit(
     token: Token,
     found: { key: SecretKey; epoch: number; demand: Demand },
   ): Promise<Verdict> {
-    const owner = await deps.loadOwner(token.ownerId)
-    if (owner === undefined)
+    const entry = await entryOf(token, found.key)
+    if (entry === undefined)
       return { active: false, reason: 'owner_disabled', principal: undefined }
+    cache.put(entry, found.epoch)
+    return decide(entry, found.demand)
+  }
+
+  /** Undefined: the owner is gone. */
+  async function entryOf(token: Token, key: SecretKey): Promise<CacheEntry | undefined> {
+    const owner = await deps.loadOwner(token.ownerId)
+    if (owner === undefined) return undefined
     const principal: Principal = {
       user: owner.user,
       token,
       rights: effectiveRights(owner, token.limits),
     }
-    const entry: CacheEntry = {
-      key: found.key,
+    return {
+      key,
       principal,
       addresses:
         token.limits.allowedIps === null ? undefined : addressTest(token.limits.allowedIps),
@@ -164,14 +146,27 @@ export function createVerifier(deps: {
       active: { active: true, principal },
       lastUsedAtMs: usage.lastUsedAtMs(token.id) ?? token.lastUsedAtMs ?? token.createdAtMs,
     }
-    cache.put(entry, found.epoch)
-    return decide(entry, found.demand)
+  }
+
+  async function inspect(secret: string): Promise<Inspected | undefined> {
+    const key = keyOf(secret)
+    const entry = cache.byKey(key)
+    if (entry !== undefined) return { token: entry.principal.token, entry }
+    const token = await stored(secret)
+    return token && { token, entry: await entryOf(token, key) }
+  }
+
+  async function inspectById(id: TokenId): Promise<Inspected | undefined> {
+    const entry = cache.byId(id)
+    if (entry !== undefined) return { token: entry.principal.token, entry }
+    const token = await store.tokens.byId(id)
+    return token && { token, entry: await entryOf(token, keyOfId(id)) }
   }
 
   function decide(entry: CacheEntry, demand: Demand): Verdict {
     const nowMs = clock.now()
     const isPlain = demand === NO_DEMAND && nowMs < entry.plainUntilMs
-    const reason = isPlain ? undefined : (whyDead(entry, nowMs) ?? whyUnfit(entry, demand))
+    const reason = isPlain ? undefined : firstRefusal(entry, demand, nowMs)
     if (reason !== undefined) return { active: false, reason, principal: entry.principal }
     return accept(entry, nowMs, demand.ip)
   }
@@ -182,54 +177,28 @@ export function createVerifier(deps: {
     return entry.active
   }
 
-  function whyDead(entry: CacheEntry, nowMs: number): Refusal | undefined {
-    const { token, user } = entry.principal
-    if (token.revokedAtMs !== undefined) return 'revoked'
-    if (token.supersededAtMs !== undefined) return 'superseded'
-    if (token.expiresAtMs !== undefined && token.expiresAtMs <= nowMs) return 'expired'
-    if (token.idleSeconds !== undefined && isIdle(entry, token.idleSeconds, nowMs)) return 'idle'
-    if (!user.active) return 'owner_disabled'
-    return undefined
-  }
-
-  function isIdle(entry: CacheEntry, idleSeconds: number, nowMs: number): boolean {
-    return entry.lastUsedAtMs + idleSeconds * 1000 <= nowMs
-  }
-
   return {
     verify,
     verifyById,
     lookUp,
     verifyKnown,
+    inspect,
+    inspectById,
     clear: () => cache.clear(),
     cachedEntries: () => cache.size(),
   }
 }
 
-/** As `whyDead` and `whyUnfit` would have it; what depends on more than the clock is never plain. */
+/** Where no secret was presented the id keeps its place; no key looks like one. */
+function keyOfId(id: TokenId): SecretKey {
+  return id as string as SecretKey
+}
+
+/** As `firstRefusal` would have it; what depends on more than the clock is never plain. */
 function plainUntilMs({ token, user }: Principal): number {
   const isDead =
     token.revokedAtMs !== undefined || token.supersededAtMs !== undefined || !user.active
   const isConditional =
     token.idleSeconds !== undefined || token.limits.allowedIps !== null || token.oauth !== undefined
   return isDead || isConditional ? 0 : (token.expiresAtMs ?? Number.POSITIVE_INFINITY)
-}
-
-function whyUnfit(entry: CacheEntry, demand: Demand): Refusal | undefined {
-  const { token, rights } = entry.principal
-  if (demand.kinds !== undefined && !demand.kinds.includes(token.kind)) return 'wrong_kind'
-  // A limited token whose client is not known cannot be shown to be within its limits.
-  if (entry.addresses !== undefined && !entry.addresses(demand.ip ?? '')) return 'ip_not_allowed'
-  if (token.oauth !== undefined && demand.ignoresBinding !== true) {
-    if (token.oauth.audience !== demand.audience) return 'wrong_audience'
-    if (token.oauth.boundKey !== undefined && token.oauth.boundKey !== demand.boundKey) {
-      return 'proof_missing'
-    }
-  }
-  if (demand.role !== undefined && !rights.roles.has(demand.role)) return 'role_missing'
-  if (demand.scope !== undefined && !hasScope(rights, demand.scope)) return 'scope_missing'
-  if (demand.group !== undefined && !hasGroup(rights, demand.group, demand.mode ?? 'READ')) {
-    return 'group_missing'
-  }
-  return undefined
 }

@@ -1,6 +1,6 @@
 import type { Static } from 'typebox'
 import type { Principal } from '../../core/rights.ts'
-import type { Demand, Verdict } from '../../core/tokens/verify.ts'
+import type { Demand, Verdict } from '../../core/tokens/verdict.ts'
 import { type LaneAnswer, type LaneRoute, laneAnswer } from '../../http/lane.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import type { Scope } from '../../http/scope.ts'

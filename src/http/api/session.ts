@@ -33,7 +33,7 @@ export const Me = Type.Object({
 })
 
 /** What remains of the owner's rights after the token's limits. */
-export function rightsOut({ rights }: Caller['principal']) {
+export function rightsOut({ rights }: Pick<Caller['principal'], 'rights'>) {
   return {
     accessLevel: rights.accessLevel,
     admin: rights.admin,

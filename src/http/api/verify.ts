@@ -1,9 +1,11 @@
 import { isIP } from 'node:net'
 import { type Static, type TSchema, Type } from 'typebox'
 import { can } from '../../core/access.ts'
+import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Principal } from '../../core/rights.ts'
-import { type Demand, NO_DEMAND, type Verdict } from '../../core/tokens/verify.ts'
+import { isForTokenEndpoint } from '../../core/tokens/token.ts'
+import { type Demand, NO_DEMAND, type Verdict } from '../../core/tokens/verdict.ts'
 import { looksLikeJwt } from '../access-jwt.ts'
 import { callerOf, verdictOn } from '../auth.ts'
 import { bearerOf } from '../credential.ts'
@@ -87,7 +89,7 @@ export const Answer = Type.Object({
 export const Answers = Type.Object({ answers: Type.Array(Answer) })
 
 /** What is said of a live token. */
-function activeAnswer(principal: Principal) {
+export function activeAnswer(principal: Principal) {
   const { token, user } = principal
   return {
     active: true,
@@ -102,19 +104,18 @@ function activeAnswer(principal: Principal) {
   }
 }
 
-/** Codes and refresh tokens are for the token endpoint; whoever presents one elsewhere presents nothing. */
-function isForTokenEndpoint({ token }: Principal): boolean {
-  return token.kind === 'oauth_code' || token.kind === 'oauth_refresh'
-}
-
 /** A demand that says less than was meant must not be answered yes. Throws `invalid_input`. */
-function checkDemand({ group, mode, ip }: Omit<Static<typeof Question>, 'token'>): void {
+export function checkDemand({ group, mode, ip }: Omit<Static<typeof Question>, 'token'>): void {
   if (mode !== undefined && group === undefined) {
     throw new CoreError('invalid_input', 'mode says how deep into a group; name the group, too.')
   }
   if (ip !== undefined && isIP(ip) === 0) {
     throw new CoreError('invalid_input', `"${ip}" is not an IP address.`)
   }
+}
+
+export function mayHearWhy(core: Core, { principal }: Verdict, asker: Principal): boolean {
+  return can(asker, 'verdict.reason', { what: principal?.token, policy: core.policy() })
 }
 
 /** Turns verdicts into answers. */
@@ -142,14 +143,12 @@ function judge({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'>): Judge {
 
   return (found, asker) => {
     const verdict: Verdict =
-      found.active && isForTokenEndpoint(found.principal)
+      found.active && isForTokenEndpoint(found.principal.token.kind)
         ? { active: false, reason: 'wrong_kind', principal: found.principal }
         : found
     metrics.verdicts.inc({ outcome: verdict.active ? 'active' : verdict.reason })
     if (verdict.active) return activeFor(verdict.principal)
-    const what = verdict.principal?.token
-    const mayKnow = can(asker, 'verdict.reason', { what, policy: core.policy() })
-    return mayKnow ? inactiveFor(verdict.reason) : bareNo
+    return mayHearWhy(core, verdict, asker) ? inactiveFor(verdict.reason) : bareNo
   }
 }
 

@@ -1,0 +1,31 @@
+import type { TokenId } from '../id.ts'
+import type { Token } from './token.ts'
+
+/** The first thing that is wrong with a signed access token. */
+export type SignedFault = 'format' | 'signature' | 'issuer' | 'times'
+
+/** A signed access token, as far as it can be relied on. */
+export interface SignedToken {
+  /** Undefined: nothing is wrong with it. */
+  fault: SignedFault | undefined
+  /** What it says; known once the signature and all but its times are found good. */
+  source:
+    | {
+        /** The token that it stands for. */
+        id: TokenId
+        expiresAtMs: number
+        /** It stands for another token, rather than being the token itself. */
+        isDerived: boolean
+        /** The resource that it was signed for (`aud`); the token itself must be for the same. */
+        audience: string | undefined
+      }
+    | undefined
+}
+
+/** How a token in question was named. */
+export type Presented = { secret: string } | { signed: SignedToken } | { id: TokenId }
+
+/** Whether a signed access token is the stored one that it names, rather than borrows its name. */
+export function isItself(token: Token, { audience }: { audience: string | undefined }): boolean {
+  return token.format === 'jwt' && token.oauth?.audience === audience
+}

@@ -1,0 +1,45 @@
+import type { Mode } from '../groups/group.ts'
+import type { Principal } from '../rights.ts'
+import type { TokenKind } from './token.ts'
+
+/** Why a token is refused. For callers allowed to know; everybody else hears a bare "no". */
+export type Refusal =
+  | 'malformed'
+  | 'unknown'
+  | 'revoked'
+  | 'superseded'
+  | 'expired'
+  | 'idle'
+  | 'owner_disabled'
+  | 'wrong_kind'
+  | 'ip_not_allowed'
+  | 'role_missing'
+  | 'scope_missing'
+  | 'group_missing'
+  | 'wrong_audience'
+  | 'proof_missing'
+
+export type Verdict =
+  | { active: true; principal: Principal }
+  | { active: false; reason: Refusal; principal: Principal | undefined }
+
+/** What is asked of a token beyond being alive. */
+export interface Demand {
+  kinds?: readonly TokenKind[]
+  role?: string
+  scope?: string
+  /** A group by id or exact name; `mode` defaults to READ. */
+  group?: string
+  mode?: Mode
+  /** Address of the client that presented the token. */
+  ip?: string
+  /** Resource that the token is presented to; a token for a resource is good there and nowhere else. */
+  audience?: string
+  /** Thumbprint of the key whose possession the presenter has proven (DPoP). */
+  boundKey?: string
+  /** The asker looks at audience and key by itself. */
+  ignoresBinding?: boolean
+}
+
+/** Nothing beyond being alive; the object itself, so that this is seen at a glance. */
+export const NO_DEMAND: Demand = Object.freeze({})
