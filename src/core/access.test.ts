@@ -91,6 +91,11 @@ const table: { [A in Action]: [what: string, subject: Subject<A>, may: string][]
     ['of somebody’s token', token(OTHER), 'AaV'],
     ['of an unknown token', undefined, 'AaV'],
   ],
+  'verdict.explain': [
+    ['of one’s own token', token(OWN), EVERYBODY],
+    ['of somebody’s token', token(OTHER), 'Aa'],
+    ['of an unknown token', undefined, 'Aa'],
+  ],
   'user.list': [['all', undefined, 'Aa']],
   'user.read': [
     ['oneself', { id: OWN }, EVERYBODY],

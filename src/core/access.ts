@@ -16,6 +16,7 @@ interface Subjects {
   'token.revoke': Pick<Token, 'ownerId' | 'kind'>
   'token.revoke-self': undefined
   'verdict.reason': Pick<Token, 'ownerId'> | undefined
+  'verdict.explain': Pick<Token, 'ownerId'> | undefined
   'user.list': undefined
   'user.read': { id: UserId }
   'user.manage': undefined
@@ -84,6 +85,8 @@ const rules: { [A in Action]: Rule<A> } = {
   'token.revoke-self': isItself,
   'verdict.reason': (who, token) =>
     isAdmin(who) || who.rights.roles.has('verifier') || (token !== undefined && owns(who, token)),
+  // Everything about a token and what its owner lost; a verifier hears no more than the reason.
+  'verdict.explain': (who, token) => isAdmin(who) || (token !== undefined && owns(who, token)),
   'user.list': isAdmin,
   'user.read': (who, user) => isAdmin(who) || who.user.id === user.id,
   'user.manage': adminWrites,

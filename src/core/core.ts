@@ -29,6 +29,7 @@ import * as roles from './roles/manage.ts'
 import type { Secret } from './secret.ts'
 import type { Repositories, Store } from './store.ts'
 import { nameKey } from './text.ts'
+import { type Explained, type ExplainWish, explainToken } from './tokens/explain.ts'
 import { issueToken } from './tokens/issue.ts'
 import * as oauthTokens from './tokens/oauth-read.ts'
 import * as reach from './tokens/reach.ts'
@@ -165,6 +166,8 @@ export interface Core {
   /** OAuth clients, from memory. */
   clients: ClientDirectory
   read: Reads
+  /** Why a token is good or not, and what it could do; see `explainToken`. */
+  explain(caller: Caller, wish: ExplainWish): Promise<Explained>
   /** Runs writes in one transaction: all of them are durable when it resolves, or none happened. */
   write<T>(work: (writes: Writes) => Promise<T>): Promise<T>
   /** The same, at most once per idempotency key. `work` returns what is sent back, as plain JSON. */
@@ -262,6 +265,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     oauth: oauthEngine(deps),
     clients: clientDirectory({ store, keyring }),
     read: readsOf(deps),
+    explain: (caller, wish) => explainToken({ ...deps, verifier }, caller, wish),
     write,
     writeOnce: (wish, work) =>
       store.transaction((tx) => once(deps, tx, wish, () => work(writesOf(deps, tx)))),

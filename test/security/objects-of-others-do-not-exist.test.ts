@@ -35,6 +35,7 @@ const requests: [string, (id: string) => string, unknown?][] = [
   ['POST', (id) => `/api/v1/tokens/${id}/rotate`],
   ['POST', (id) => `/api/v1/tokens/${id}/revoke`, { reason: 'mine' }],
   ['DELETE', (id) => `/api/v1/tokens/${id}`],
+  ['POST', () => '/api/v1/tokens/explain', 'TOKEN'],
   ['GET', (id) => `/api/v1/users/${id}`],
   ['PATCH', (id) => `/api/v1/users/${id}`, { active: false }],
   ['DELETE', (id) => `/api/v1/users/${id}`],
@@ -58,7 +59,8 @@ const requests: [string, (id: string) => string, unknown?][] = [
 ]
 
 function send([method, path, body]: (typeof requests)[number], id: string) {
-  const sent = body === 'OWNER' ? { name: 'for them', ownerId: id } : body
+  const sent =
+    body === 'OWNER' ? { name: 'for them', ownerId: id } : body === 'TOKEN' ? { tokenId: id } : body
   const options = { token: alice.token, ...(sent === undefined ? {} : { body: sent }) }
   return server.call(method, path(id), options)
 }

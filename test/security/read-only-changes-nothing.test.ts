@@ -27,6 +27,7 @@ const BODIES: Record<string, (subject: Subject) => unknown> = {
   'PATCH /api/v1/tokens/:id': ({ newName }) => ({ name: newName }),
   'POST /api/v1/tokens/verify': () => ({ token: 'x' }),
   'POST /api/v1/tokens/verify::batch': () => ({ questions: ['x'] }),
+  'POST /api/v1/tokens/explain': ({ token }) => ({ tokenId: token.id }),
   'POST /api/v1/users': ({ newName }) => ({ username: newName }),
   'PATCH /api/v1/users/:id': () => ({ globalRole: 'ADMIN' }),
   'POST /api/v1/groups': ({ newName }) => ({ name: newName }),
@@ -65,6 +66,7 @@ const CHANGES_NOTHING = [
   'POST /api/v1/me/password',
   'POST /api/v1/tokens/verify',
   'POST /api/v1/tokens/verify::batch',
+  'POST /api/v1/tokens/explain',
   'POST /v1/access-tokens::validate',
   'POST /v1/auth/tokens::logout',
 ]

@@ -200,6 +200,7 @@ describe('none is in the log, even at the level trace, when', () => {
   test('the body is no JSON', async () => {
     for (const rawBody of [`{"token":"${secrets.api}"`, `${secrets.api}`, `{"${secrets.api}":1}`]) {
       await server.call('POST', '/api/v1/tokens/verify', { rawBody })
+      await server.call('POST', '/api/v1/tokens/explain', { rawBody })
     }
   })
 })

@@ -6,6 +6,7 @@ import { answerErrors, problemDocument } from '../errors.ts'
 import type { ApiParts } from '../parts.ts'
 import { auditRoutes } from './audit.ts'
 import { clientRoutes } from './clients.ts'
+import { explainRoutes } from './explain.ts'
 import { grantRoutes } from './grants.ts'
 import { groupRoutes } from './groups.ts'
 import { keyRoutes } from './keys.ts'
@@ -24,6 +25,7 @@ export async function registerApi(app: FastifyInstance, parts: ApiParts): Promis
   sessionRoutes(scope, parts)
   tokenRoutes(scope, parts)
   verifyRoutes(scope, parts)
+  explainRoutes(scope, parts)
   userRoutes(scope, parts)
   groupRoutes(scope, parts)
   roleRoutes(scope, parts)
