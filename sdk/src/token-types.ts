@@ -147,3 +147,58 @@ export interface InactiveVerdict {
 }
 
 export type Verdict = ActiveVerdict | InactiveVerdict
+
+/** As `Question`; `tokenId` in place of the secret for those who may read the token. */
+export interface ExplainQuestion extends Omit<Question, 'token'> {
+  token?: string
+  tokenId?: string
+}
+
+export type ExplainedCheck =
+  | 'format'
+  | 'checksum'
+  | 'signature'
+  | 'issuer'
+  | 'times'
+  | 'known'
+  | 'state'
+  | 'expiry'
+  | 'idle'
+  | 'owner'
+  | 'addresses'
+  | 'audience'
+  | 'proof'
+  | 'role'
+  | 'scope'
+  | 'group'
+  | 'claims'
+  | 'kind'
+
+/** Why a token is good or not, and what it could do. */
+export interface Explanation {
+  /** In the order of verify, whose reason is the first that failed. */
+  checks: { check: ExplainedCheck; outcome: 'passed' | 'failed' | 'skipped'; detail: string }[]
+  /** Null: nothing that is known. */
+  token: Token | null
+  /** What it could do if it were active; null without a token or an owner. */
+  rights: Rights | null
+  /** What the token allows and its owner may not do now. */
+  lost: { what: 'role' | 'scope' | 'group'; name: string; detail: string }[]
+  /** When it ends, or ended, unless somebody revokes it before; null `at`: never. */
+  end: {
+    at: string | null
+    because: 'revoked' | 'superseded' | 'expiry' | 'idle' | 'access_token' | null
+  } | null
+  /** What its user let the client do that was given it. */
+  grant: {
+    id: string
+    scopes: string[]
+    resources: string[]
+    createdAt: string
+    expiresAt: string
+    revokedAt: string | null
+  } | null
+}
+
+/** What verify says; the explanation is for admins and the owner of the token. */
+export type ExplainedVerdict = Verdict & { explanation?: Explanation }

@@ -2,6 +2,8 @@ import { type CallOptions, path, type Send } from './http.ts'
 import { type OnceOptions, once } from './once.ts'
 import { everyItem } from './pages.ts'
 import type {
+  ExplainedVerdict,
+  ExplainQuestion,
   IssuedToken,
   NewToken,
   Question,
@@ -105,6 +107,17 @@ export function tokens(send: Send) {
         ...options,
       })
       return answers
+    },
+
+    /** Why is a token good or not, check by check, and what could it do? Counts no use. */
+    explain(question: ExplainQuestion, options: CallOptions = {}): Promise<ExplainedVerdict> {
+      return send({
+        method: 'POST',
+        path: '/tokens/explain',
+        body: question,
+        repeatable: true,
+        ...options,
+      })
     },
   }
 }

@@ -1,4 +1,4 @@
-import type { IssuedToken, Token } from '@mintmark/sdk'
+import type { IssuedToken, Rights, Token } from '@mintmark/sdk'
 import { answerSecret, type JsonOption } from './output.ts'
 import { facts } from './table.ts'
 import type { Terminal } from './terminal.ts'
@@ -30,6 +30,17 @@ export function aboutToken(token: Token): string {
     ['last used', lastUseOf(token)],
     ['successor', token.supersededBy ?? undefined],
   ])
+}
+
+/** What a token may do, as lines of `facts`. */
+export function rightsFacts({ accessLevel, admin, roles, groups, scopes }: Rights) {
+  return [
+    ['access', accessLevel],
+    ['admin', admin ? 'yes' : 'no'],
+    ['roles', roles.join(', ') || 'none'],
+    ['groups', groups.map(({ name, mode }) => `${name}:${mode}`).join(', ') || 'none'],
+    ['scopes', scopes === null ? 'all' : scopes.join(', ') || 'none'],
+  ] as const
 }
 
 /** A token in one line: what it may do, and until when. */

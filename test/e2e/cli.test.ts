@@ -155,6 +155,34 @@ describe('token', () => {
     expect((await run('token verify')).status).toBe(2)
   })
 
+  it('explain says check by check why a token is good or not, by its secret or its id', async () => {
+    const { id, secret } = await makeToken({ name: 'why', scopes: ['deploy'] })
+    const good = await run('token explain --scope deploy', { input: secret })
+    expect(good).toMatchObject({ status: 0, stderr: '' })
+    expect(good.stdout).toMatch(/^Active\.\n\n✓ format +It is written like .*\n✓ checksum /)
+    expect(good.stdout).toMatch(/\n– role +No role was asked for\.\n✓ scope /)
+    expect(good.stdout).toContain(`why (${id})`)
+    expect(good.stdout).toMatch(/\nends +\d{4}-.*, because it expires\n$/)
+    expect(good.stdout).not.toContain(secret)
+
+    const refused = await run(`token explain --id ${id} --scope rollback`)
+    expect(refused.status).toBe(1)
+    expect(refused.stdout).toMatch(/^Not active: scope_missing\.\n/)
+    expect(refused.stdout).toMatch(/\n✗ scope +Its owner may have the scope "rollback"/)
+    expect(await json(`token explain --id ${id}`)).toMatchObject({
+      active: true,
+      explanation: { token: { id }, end: { because: 'expiry' } },
+    })
+
+    const stranger = await run('token explain', { input: 'nonsense', token: secret })
+    expect(stranger).toMatchObject({
+      status: 1,
+      stdout: 'Not active.\nOnly admins and the owner of the token hear more.\n',
+    })
+    expect((await run('token explain')).status).toBe(2)
+    expect((await run(`token explain --id ${id} ${secret}`)).status).toBe(2)
+  })
+
   it('self is the token in use', async () => {
     const { id, secret } = await makeToken({ name: 'own' })
     expect((await json('token show self', { token: secret })).id).toBe(id)

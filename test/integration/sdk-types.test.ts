@@ -3,6 +3,7 @@ import type { Static } from 'typebox'
 import { expectTypeOf, it } from 'vitest'
 import type { AuditEvent, Checkpoints } from '../../src/http/api/audit.ts'
 import type * as clients from '../../src/http/api/clients.ts'
+import type { ExplainAnswer, ExplainQuestion, Explanation } from '../../src/http/api/explain.ts'
 import type { OAuthGrant } from '../../src/http/api/grants.ts'
 import type { Key } from '../../src/http/api/keys.ts'
 import type { Policy } from '../../src/http/api/policy.ts'
@@ -31,6 +32,7 @@ it('what the API answers is what the SDK says', () => {
   expectTypeOf<Static<typeof clients.OAuthClient>>().toEqualTypeOf<sdk.OAuthClient>()
   expectTypeOf<Static<typeof clients.IssuedClient>>().toEqualTypeOf<sdk.IssuedOAuthClient>()
   expectTypeOf<Static<typeof OAuthGrant>>().toEqualTypeOf<sdk.OAuthGrant>()
+  expectTypeOf<Static<typeof Explanation>>().toEqualTypeOf<sdk.Explanation>()
   type TokenPage = ReturnType<typeof wire.pageOf<typeof wire.Token>>
   expectTypeOf<Static<TokenPage>>().toEqualTypeOf<sdk.Page<sdk.Token>>()
 })
@@ -40,6 +42,7 @@ it('what the SDK asks is what the API takes', () => {
   expectTypeOf<Static<typeof clients.NewOAuthClient>>().toEqualTypeOf<sdk.NewOAuthClient>()
   expectTypeOf<Static<typeof clients.OAuthClientEdit>>().toEqualTypeOf<sdk.OAuthClientEdit>()
   expectTypeOf<Static<typeof Question>>().toEqualTypeOf<sdk.Question>()
+  expectTypeOf<Static<typeof ExplainQuestion>>().toEqualTypeOf<sdk.ExplainQuestion>()
   type Asked = Parameters<sdk.Client['tokens']['verifyBatch']>[0]
   expectTypeOf<Static<typeof Questions>['questions']>().toExtend<Asked>()
 })
@@ -48,5 +51,6 @@ it('a verdict is the flat answer, told apart by `active`', () => {
   type Facts = Required<Omit<Static<typeof Answer>, 'active' | 'reason'>>
   expectTypeOf<Omit<sdk.ActiveVerdict, 'active'>>().toEqualTypeOf<Facts>()
   expectTypeOf<sdk.Verdict>().toExtend<Static<typeof Answer>>()
+  expectTypeOf<sdk.ExplainedVerdict>().toExtend<Static<typeof ExplainAnswer>>()
   expectTypeOf<sdk.Verdict[]>().toExtend<Static<typeof Answers>['answers']>()
 })

@@ -83,6 +83,12 @@ describe('tokens', () => {
       active: false,
       reason: 'revoked',
     })
+    const { explanation } = await admin.tokens.explain({ tokenId: next.id })
+    expect(explanation?.checks.find(({ outcome }) => outcome === 'failed')).toEqual({
+      check: 'state',
+      outcome: 'failed',
+      detail: expect.stringContaining('(done)'),
+    })
   })
 
   it('makes one token per idempotency key', async () => {

@@ -3,6 +3,7 @@ import { branch } from '../command.ts'
 import type { Terminal } from '../terminal.ts'
 import { changeTokenCommands } from './token-change.ts'
 import { createTokenCommand } from './token-create.ts'
+import { explainTokenCommand } from './token-explain.ts'
 import { readTokenCommands } from './token-read.ts'
 import { verifyTokenCommand } from './token-verify.ts'
 
@@ -12,4 +13,5 @@ export function tokenCommands(program: Command, terminal: Terminal): void {
   readTokenCommands(token, terminal)
   changeTokenCommands(token, terminal)
   verifyTokenCommand(token, terminal)
+  explainTokenCommand(token, terminal)
 }

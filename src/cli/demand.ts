@@ -1,0 +1,32 @@
+import type { Mode, Question } from '@mintmark/sdk'
+import type { Command } from 'commander'
+import { groupGrant } from './values.ts'
+
+export interface DemandOptions {
+  env?: string
+  role?: string
+  scope?: string
+  group?: { group: string; mode: Mode }
+  ip?: string
+}
+
+/** Options of the commands that are about a secret, and about what it should be good for. */
+export function aboutSecret(command: Command): Command {
+  return command
+    .argument('[secret]', 'the secret; - or nothing: from stdin')
+    .option('--env <name>', 'read the secret from this environment variable')
+    .option('--role <name>', 'must hold this role')
+    .option('--scope <scope>', 'must hold this scope')
+    .option('--group <group:mode>', 'must reach this mode in this group', groupGrant)
+    .option('--ip <address>', 'presented by a client at this address')
+}
+
+/** How these options are told to the API. */
+export function demandOf({ role, scope, group, ip }: DemandOptions): Omit<Question, 'token'> {
+  return {
+    ...(role === undefined ? {} : { role }),
+    ...(scope === undefined ? {} : { scope }),
+    ...(group ?? {}),
+    ...(ip === undefined ? {} : { ip }),
+  }
+}
