@@ -21,7 +21,7 @@ import { purgeKeys } from './keys/purge.ts'
 import { rewrapKeys } from './keys/rewrap.ts'
 import { rotateKeys } from './keys/rotate.ts'
 import { type OauthEngine, oauthEngine } from './oauth/engine.ts'
-import { type Cursors, cursorsFor, type Page, pageOf } from './page.ts'
+import { cursorsFor, type ListCursors, type Page, pageOf } from './page.ts'
 import { updatePolicy } from './policy/manage.ts'
 import { DEFAULT_POLICY, type Policy } from './policy/policy.ts'
 import type { Random } from './random.ts'
@@ -30,6 +30,7 @@ import type { Secret } from './secret.ts'
 import type { Repositories, Store } from './store.ts'
 import { nameKey } from './text.ts'
 import { type Explained, type ExplainWish, explainToken } from './tokens/explain.ts'
+import * as inventory from './tokens/inventory.ts'
 import { issueToken } from './tokens/issue.ts'
 import * as oauthTokens from './tokens/oauth-read.ts'
 import * as reach from './tokens/reach.ts'
@@ -58,6 +59,18 @@ function readsOf(deps: Deps) {
       tokens.listTokens(deps, caller, wish),
     tokensBySerial: (caller: Caller, wish: Parameters<typeof tokens.listTokensBySerial>[2]) =>
       tokens.listTokensBySerial(deps, caller, wish),
+    /** What a query in our own language means. */
+    inventory: (caller: Caller, wish: Parameters<typeof inventory.listInventory>[2]) =>
+      inventory.listInventory(deps, caller, wish),
+    inventoryCount: (caller: Caller, wish: inventory.InventoryWish) =>
+      inventory.countInventory(deps, caller, wish),
+    inventoryFigures: (caller: Caller, wish: Parameters<typeof inventory.inventoryFigures>[2]) =>
+      inventory.inventoryFigures(deps, caller, wish),
+    /** A page of an export that `beginExport` began. */
+    exportPage: (
+      compiled: inventory.CompiledQuery,
+      span: Parameters<typeof inventory.pageOfQuery>[2],
+    ) => inventory.pageOfQuery(deps, compiled, span),
     /** A token with the groups it reaches now; all of them, for the dialect without paging. */
     tokenReach: (caller: Caller, id: TokenId) => reach.getTokenReach(deps, caller, id),
     everyTokenReach: (caller: Caller, filters: TokenFilter[]) =>
@@ -188,9 +201,11 @@ export interface Core {
   /** Signs how far the audit trail reaches; undefined when nothing happened since the last time. */
   checkpoint(): Promise<Checkpoint | undefined>
   /** Cursors of one list. */
-  cursors(list: string): Cursors
+  cursors(list: string): ListCursors
   /** Whether there has never been a user. */
   isNew(): Promise<boolean>
+  /** Records an export and compiles its query, for `read.exportPage`. */
+  beginExport(caller: Caller, wish: inventory.ExportWish): Promise<inventory.CompiledQuery>
   bootstrap(wish: BootstrapWish): Promise<Bootstrapped | undefined>
   breakGlass(username: string): Promise<Bootstrapped>
   /** Names of users, for showing who owns or made what. Missing: deleted. */
@@ -286,6 +301,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
         publicKey: keyring.checkpointKeys().publicKey,
         onProgress,
       }),
+    beginExport: (caller, wish) => inventory.beginExport(deps, caller, wish),
     cursors: (list) => cursorsFor(keyring.derived('cursor'), list),
     isNew: async () => (await store.users.countAll()) === 0,
     bootstrap: (wish) => bootstrap(deps, wish),

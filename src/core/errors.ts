@@ -27,6 +27,8 @@ export interface ErrorExtras {
   cause?: unknown
   /** Seconds after which trying again makes sense; becomes `Retry-After`. */
   retryAfterSeconds?: number
+  /** Where in a text that the caller wrote the mistake is: characters, from 1. */
+  column?: number
 }
 
 /** An expected failure. `message` is for the caller and says what to do next. */
@@ -34,6 +36,7 @@ export class CoreError extends Error {
   readonly code: ErrorCode
   readonly detail: Record<string, unknown> | undefined
   readonly retryAfterSeconds: number | undefined
+  readonly column: number | undefined
 
   constructor(code: ErrorCode, message: string, extras: ErrorExtras = {}) {
     super(message, extras.cause === undefined ? undefined : { cause: extras.cause })
@@ -41,6 +44,7 @@ export class CoreError extends Error {
     this.code = code
     this.detail = extras.detail
     this.retryAfterSeconds = extras.retryAfterSeconds
+    this.column = extras.column
   }
 }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { addressTest, contains, parseCidr, unmap } from './ip.ts'
+import { addressKey, addressTest, contains, parseCidr, rangeKeys, unmap } from './ip.ts'
 
 describe('parseCidr', () => {
   it.each(['10.0.0.0/8', '0.0.0.0/0', '1.2.3.4/32', '::/0', '2001:db8::/32', '::1/128'])(
@@ -114,4 +114,53 @@ it('unmap gives IPv4 peers of a dual-stack socket their own spelling', () => {
   expect(unmap('::FFFF:10.0.0.1')).toBe('10.0.0.1')
   expect(unmap('2001:DB8::1')).toBe('2001:db8::1')
   expect(unmap('::ffff:1.2.3')).toBe('::ffff:1.2.3')
+})
+
+const hex16 = fc.integer({ min: 0, max: 0xffff }).map((group) => group.toString(16))
+const anAddress = fc.oneof(
+  fc.ipV4(),
+  fc.ipV6(),
+  fc.array(hex16, { minLength: 8, maxLength: 8 }).map((groups) => groups.join(':')),
+  fc.ipV4().map((address) => `::ffff:${address}`),
+  fc.constantFrom('::', '::1', '1::', '10.0.0.1', '255.255.255.255', '2001:db8::1:0'),
+)
+
+describe('keys of addresses', () => {
+  it.each([
+    ['10.1.2.3', '00000000000000000000ffff0a010203'],
+    ['::ffff:10.1.2.3', '00000000000000000000ffff0a010203'],
+    ['::', '0'.repeat(32)],
+    ['::1', `${'0'.repeat(31)}1`],
+    ['1::', `0001${'0'.repeat(28)}`],
+    ['2001:DB8::8:800:200C:417A', '20010db80000000000080800200c417a'],
+    ['64:ff9b::192.0.2.33', '0064ff9b0000000000000000c0000221'],
+    ['fe80::1%eth0', 'fe800000000000000000000000000001'],
+  ])('%s is %s', (address, key) => expect(addressKey(address)).toBe(key))
+
+  it.each(['', 'localhost', '10.0.0', '::g', '1.2.3.4.5'])('"%s" has none', (text) =>
+    expect(addressKey(text)).toBeUndefined(),
+  )
+
+  it.each(['', '10.0.0.0/33', '10.0.0', 'fe80::1%eth0', '::/129'])('"%s" is no range', (text) =>
+    expect(rangeKeys(text)).toBeUndefined(),
+  )
+
+  it('say of every address and range what Node says', () => {
+    const ranges = fc.oneof(
+      fc.tuple(fc.ipV4(), fc.nat(32)).map(([address, prefix]) => `${address}/${prefix}`),
+      fc.tuple(fc.ipV6(), fc.nat(128)).map(([address, prefix]) => `${address}/${prefix}`),
+    )
+    fc.assert(
+      fc.property(anAddress, ranges, fc.boolean(), (other, range, near) => {
+        const address = near ? (range.split('/')[0] ?? '') : other
+        const keys = rangeKeys(range)
+        const key = addressKey(address) ?? ''
+        const isWithin = keys !== undefined && keys.fromKey <= key && key <= keys.toKey
+        // A range of IPv6 that holds the mapped addresses holds IPv4 here, and not for Node.
+        fc.pre(!(range.includes(':') && key.startsWith('00000000000000000000ffff')))
+        expect(isWithin).toBe(addressTest([range])(address))
+      }),
+      { numRuns: 2000 },
+    )
+  })
 })

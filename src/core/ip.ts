@@ -50,3 +50,45 @@ export function unmap(address: string): string {
   const lower = address.toLowerCase()
   return lower.startsWith('::ffff:') && isIP(lower.slice(7)) === 4 ? lower.slice(7) : lower
 }
+
+/**
+ * An address in 32 hexadecimal digits, in which IPv4 lies where `::ffff:0:0/96` has it: every range of
+ * addresses is a range of keys. Undefined when it is not an address.
+ */
+export function addressKey(address: string): string | undefined {
+  const plain = unmap(address.replace(/%.*$/, ''))
+  const version = isIP(plain)
+  if (version === 0) return undefined
+  return version === 4 ? `${'0'.repeat(20)}ffff${hexOfIpv4(plain)}` : hexOfIpv6(plain)
+}
+
+/** First and last key of `address/prefix` or of a single address; undefined when it is neither. */
+export function rangeKeys(text: string): { fromKey: string; toKey: string } | undefined {
+  const cidr = parseCidr(text) ?? parseCidr(`${text}/${isIPv6(text) ? 128 : 32}`)
+  const key = cidr === undefined ? undefined : addressKey(cidr.address)
+  if (cidr === undefined || key === undefined) return undefined
+  // An IPv4-mapped range narrower than the mapping is an IPv4 range.
+  const prefix = BigInt(cidr.family === 'ipv4' ? cidr.prefix + 96 : cidr.prefix)
+  const rest = (1n << (128n - prefix)) - 1n
+  const value = BigInt(`0x${key}`)
+  const hex = (bits: bigint) => bits.toString(16).padStart(32, '0')
+  return { fromKey: hex((value | rest) - rest), toKey: hex(value | rest) }
+}
+
+function hexOfIpv4(address: string): string {
+  return address
+    .split('.')
+    .map((byte) => Number(byte).toString(16).padStart(2, '0'))
+    .join('')
+}
+
+function hexOfIpv6(address: string): string {
+  // The last 32 bits may be written as IPv4 (RFC 4291, section 2.2).
+  const whole = address.replace(/[^:]+\.[^:]+$/, (tail) => hexOfIpv4(tail).replace(/^.{4}/, '$&:'))
+  const [before = '', after = ''] = whole.split('::')
+  const groups = (part: string) => (part === '' ? [] : part.split(':'))
+  const head = groups(before)
+  const tail = groups(after)
+  const gap = Array.from({ length: 8 - head.length - tail.length }, () => '0')
+  return [...head, ...gap, ...tail].map((group) => group.padStart(4, '0')).join('')
+}

@@ -7,7 +7,10 @@ const tokens = cursorsFor(key, 'tokens')
 const refused = expect.objectContaining({ code: 'invalid_input' })
 
 const positions = fc.record<Position>({
-  at: fc.maxSafeNat(),
+  at: fc.oneof(
+    fc.maxSafeNat(),
+    fc.string({ unit: 'binary' }).map((text) => text.toWellFormed()),
+  ),
   id: fc.string({ unit: 'binary' }).map((text) => text.toWellFormed()),
   direction: fc.constantFrom('after', 'before'),
 })
@@ -27,6 +30,23 @@ describe('cursors', () => {
     expect(() => cursorsFor(key, 'token').decode(cursor)).toThrow(refused)
     expect(() => cursorsFor(key, 'tokens\n').decode(cursor)).toThrow(refused)
     expect(() => cursorsFor(Buffer.alloc(32, 2), 'tokens').decode(cursor)).toThrow(refused)
+  })
+
+  it('of another principal or another query are refused', () => {
+    const position = { at: 'a name', id: 'a', direction: 'after' } as const
+    const alices = tokens.within(['alice', { q: 'kind:api' }])
+    const cursor = alices.encode(position)
+    expect(tokens.within(['alice', { q: 'kind:api' }]).decode(cursor)).toEqual(position)
+    for (const other of [
+      tokens,
+      tokens.within(['bob', { q: 'kind:api' }]),
+      tokens.within(['alice', { q: 'kind:api ' }]),
+      tokens.within(['alice', {}]),
+      cursorsFor(key, 'users').within(['alice', { q: 'kind:api' }]),
+    ]) {
+      expect(() => other.decode(cursor)).toThrow(refused)
+      expect(() => alices.decode(other.encode(position))).toThrow(refused)
+    }
   })
 
   it('altered in any byte or cut anywhere are refused', () => {
@@ -56,10 +76,10 @@ describe('pageOf', () => {
   const fetch = (from: Position | undefined, size: number) =>
     from?.direction === 'before'
       ? rows
-          .filter((row) => row > from.at)
+          .filter((row) => row > Number(from.at))
           .reverse()
           .slice(0, size + 1)
-      : rows.filter((row) => from === undefined || row < from.at).slice(0, size + 1)
+      : rows.filter((row) => from === undefined || row < Number(from.at)).slice(0, size + 1)
   const page = (from: Position | undefined, size: number): Page<number> =>
     pageOf(fetch(from, size), { size, from, positionOf: (row) => [row, `${row}`] })
 

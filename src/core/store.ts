@@ -5,6 +5,7 @@ import type { GroupStore } from './groups/store.ts'
 import type { KeyStore } from './keys/store.ts'
 import type { PolicyStore } from './policy/policy.ts'
 import type { RoleStore } from './roles/store.ts'
+import type { InventoryStore } from './tokens/inventory-store.ts'
 import type { TokenStore } from './tokens/store.ts'
 import type { UserStore } from './users/store.ts'
 
@@ -92,6 +93,7 @@ export interface OauthRecordStore {
 /** The same queries over a connection or inside a transaction. */
 export interface Repositories {
   tokens: TokenStore
+  inventory: InventoryStore
   users: UserStore
   groups: GroupStore
   roles: RoleStore

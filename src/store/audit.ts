@@ -88,7 +88,8 @@ export function auditStore(db: Kysely<Schema>, journal?: Journal): AuditStore {
         .selectAll()
         .orderBy('sequence', backwards ? 'asc' : 'desc')
         .limit(size)
-      if (from !== undefined) query = query.where('sequence', backwards ? '>' : '<', from.at)
+      if (from !== undefined)
+        query = query.where('sequence', backwards ? '>' : '<', Number(from.at))
       if (filter.actorId !== undefined) query = query.where('actor_id', '=', filter.actorId)
       if (filter.action !== undefined) query = query.where('action', '=', filter.action)
       if (filter.subjectType !== undefined) {

@@ -7,6 +7,7 @@ import type { Db, Engine } from './engine.ts'
 import { grantStore } from './grants.ts'
 import { groupStore } from './groups.ts'
 import { idempotencyStore, keyStore, lockoutStore, policyStore } from './housekeeping.ts'
+import { inventoryStore } from './inventory.ts'
 import { emptyJournal, isEmpty, type Journal } from './journal.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import { oauthRecordStore } from './oauth-records.ts'
@@ -94,6 +95,7 @@ function repositories(
 ): Repositories {
   return {
     tokens: tokenStore(db, locks),
+    inventory: inventoryStore(db),
     users: userStore(db, locks),
     groups: groupStore(db, locks),
     roles: roleStore(db, locks),

@@ -17,7 +17,13 @@ export interface Schema {
   client: ClientTable
   grant: GrantTable
   oauth_record: OauthRecordTable
-  token_label: { type: 'role' | 'scope' | 'group'; value: string; token_id: string }
+  token_label: {
+    type: 'role' | 'scope' | 'group'
+    value: string
+    token_id: string
+    /** Of the token, so that the index has them in its order. */
+    created_at_ms: number
+  }
   audit: AuditTable
   audit_checkpoint: { sequence: number; hash: string; at_ms: number; signature: string }
   change: { sequence?: number; subject: string; subject_id: string; at_ms: number }
@@ -73,6 +79,10 @@ export interface GroupTable {
   deleted_at_ms: number | null
 }
 
+/**
+ * Besides these the table computes `used_order`, `expires_order`, `name_order` and `standing`, which sort and
+ * search (migration 0004) and are never written.
+ */
 export interface TokenTable {
   id: string
   serial: number | null
@@ -107,6 +117,8 @@ export interface TokenTable {
   superseded_by: string | null
   last_used_at_ms: number | null
   last_used_ip: string | null
+  /** The same in the form that ranges compare (`addressKey`). */
+  last_used_ip_key: string | null
   use_count: number
   /** Of tokens that the OAuth2 engine issued, like the four below. */
   client_id: string | null

@@ -7,7 +7,7 @@ import { CoreError } from '../core/errors.ts'
 /** The WAL-reset corruption bug is in every release before this one (sqlite.org/wal.html). */
 const OLDEST_SQLITE: readonly [number, number, number] = [3, 51, 3]
 const BUSY_TIMEOUT_MS = 5000
-/** Keeps the hot statements compiled; more distinct ones than this do not exist by far. */
+/** Keeps the hot statements compiled. Only queries that people write fill it; then it starts anew. */
 const MAX_STATEMENTS = 500
 
 /** Primary result codes (sqlite.org/rescode.html) that mean "not stored, try later". */

@@ -8,6 +8,7 @@ import {
 } from 'kysely'
 import { CoreError } from '../core/errors.ts'
 import type { ClientId, GrantId, TokenId, UserId } from '../core/id.ts'
+import { addressKey } from '../core/ip.ts'
 import type { SecretFormat } from '../core/secret.ts'
 import type {
   ClientTokenFilter,
@@ -33,7 +34,7 @@ import { type Locks, NO_LOCKS } from './locks.ts'
 import type { Schema, TokenTable } from './schema.ts'
 import { orNameTaken } from './unique.ts'
 
-function toToken(row: Selectable<TokenTable>): Token {
+export function toToken(row: Selectable<TokenTable>): Token {
   return {
     id: row.id as TokenId,
     serial: row.serial ?? undefined,
@@ -118,6 +119,7 @@ function toRow(token: NewToken, serial: number): TokenTable {
     superseded_by: null,
     last_used_at_ms: null,
     last_used_ip: null,
+    last_used_ip_key: null,
     use_count: 0,
     client_id: token.oauth?.clientId ?? null,
     audience: token.oauth?.audience ?? null,
@@ -128,17 +130,23 @@ function toRow(token: NewToken, serial: number): TokenTable {
 }
 
 /** What the index of labels holds of a token, so that filters by role, scope and group find it. */
-function labelsOf({ id, limits }: NewToken): Schema['token_label'][] {
+function labelsOf({ id, limits, createdAtMs }: NewToken): Schema['token_label'][] {
+  const labels = (type: Schema['token_label']['type'], values: readonly string[] | undefined) =>
+    (values ?? []).map((value) => ({ type, value, token_id: id, created_at_ms: createdAtMs }))
   return [
-    ...(limits.roles ?? []).map((value) => ({ type: 'role' as const, value, token_id: id })),
-    ...(limits.scopes ?? []).map((value) => ({ type: 'scope' as const, value, token_id: id })),
-    ...(limits.groups ?? []).map((group) => ({
-      type: 'group' as const,
-      value: group.id,
-      token_id: id,
-    })),
+    ...labels('role', limits.roles ?? undefined),
+    ...labels('scope', limits.scopes ?? undefined),
+    ...labels(
+      'group',
+      limits.groups?.map((group) => group.id),
+    ),
   ]
 }
+
+const addressOf = (ip: string) => ({
+  last_used_ip: ip,
+  last_used_ip_key: addressKey(ip) ?? null,
+})
 
 const named = <T>(statement: Promise<T>) =>
   orNameTaken(statement, 'The owner has a token of this name. Choose another.')
@@ -516,7 +524,7 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
             // Another node may have seen a later use.
             last_used_at_ms: sql<number>`case when last_used_at_ms > ${use.lastUsedAtMs}
               then last_used_at_ms else ${use.lastUsedAtMs} end`,
-            ...(use.lastUsedIp === undefined ? {} : { last_used_ip: use.lastUsedIp }),
+            ...(use.lastUsedIp === undefined ? {} : addressOf(use.lastUsedIp)),
             use_count: eb('use_count', '+', use.count),
           }))
           .where('id', '=', use.tokenId)
@@ -528,7 +536,7 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
         delete from token where id in (
           select id from token
           where revoked_at_ms < ${endedBeforeMs} or superseded_at_ms < ${endedBeforeMs}
-            or expires_at_ms < ${endedBeforeMs}
+            or expires_order < ${endedBeforeMs}
           limit ${limit})
         returning id`.execute(db)
       return rows.length

@@ -193,6 +193,8 @@ describe('every change leaves exactly one record of its kind', () => {
     expect(await writing((w) => w.revokeSelf({ caller: person, reason }))).toEqual([
       'session.closed',
     ])
+    const taken = { query: 'kind:api', filter: {}, format: 'csv' } as const
+    expect(await actions(() => t.core.beginExport(caller, taken))).toEqual(['token.exported'])
     const credentials = { name: 'root', origin: ORIGIN, via: 'api' } as const
     expect(await actions(() => t.core.login({ ...credentials, password: next }))).toEqual([
       'session.opened',

@@ -8,6 +8,7 @@ export const AUDIT_ACTIONS = [
   'token.rotated',
   'token.revoked',
   'token.purged',
+  'token.exported',
   'token.spent',
   'token.reused',
   'session.opened',

@@ -12,13 +12,16 @@ export const TOKEN_KINDS = [
 ] as const
 export type TokenKind = (typeof TOKEN_KINDS)[number]
 
-export type TokenState = 'active' | 'expired' | 'revoked' | 'superseded'
+export const TOKEN_STATES = ['active', 'expired', 'revoked', 'superseded'] as const
+export type TokenState = (typeof TOKEN_STATES)[number]
 
+export const ACCESS_LEVELS = ['READ_ONLY', 'FULL_ACCESS'] as const
 /** READ_ONLY never changes anything through any door. */
-export type AccessLevel = 'READ_ONLY' | 'FULL_ACCESS'
+export type AccessLevel = (typeof ACCESS_LEVELS)[number]
 
+export const VIAS = ['api', 's7', 'xms', 'opal', 'authentik', 'oauth', 'cli', 'bootstrap'] as const
 /** Through which door a token came to be. */
-export type Via = 'api' | 's7' | 'xms' | 'opal' | 'authentik' | 'oauth' | 'cli' | 'bootstrap'
+export type Via = (typeof VIAS)[number]
 
 /**
  * What a token may do at most. `null` means "all that its owner may, now and later"; a list means

@@ -1,0 +1,50 @@
+import type { Position } from '../page.ts'
+import type { TokenOrder, TokenQuery } from './filter.ts'
+import type { Token } from './token.ts'
+
+/** A token with the value that it is put in order by. */
+export interface FoundToken {
+  token: Token
+  at: Position['at']
+}
+
+/** What figures can be grouped by. */
+export const FIGURES_BY = [
+  'kind',
+  'state',
+  'owner',
+  'group',
+  'client',
+  'role',
+  'scope',
+  'via',
+  'month',
+] as const
+export type FiguresBy = (typeof FIGURES_BY)[number]
+
+/** So many tokens have this value: an id for owners, groups and clients, `2026-01` for months. */
+export interface Figure {
+  /** Undefined: no client; for roles, scopes and groups: not limited. */
+  value: string | undefined
+  count: number
+}
+
+export interface FindWish {
+  order: TokenOrder
+  from: Position | undefined
+  /** How many at most. */
+  size: number
+  /** Decides what is expired. */
+  nowMs: number
+}
+
+/**
+ * Questions about any number of tokens. None of them holds up others for long: what takes many rows
+ * is done in steps, so that an answer may mix what was true at its beginning and at its end.
+ */
+export interface InventoryStore {
+  find(query: TokenQuery, wish: FindWish): Promise<FoundToken[]>
+  countTokens(query: TokenQuery, nowMs: number): Promise<number>
+  /** In no order. A token counts for each of its roles, scopes and groups. */
+  figures(query: TokenQuery, by: FiguresBy, nowMs: number): Promise<Figure[]>
+}
