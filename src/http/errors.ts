@@ -9,6 +9,8 @@ export interface Failure {
   code: ErrorCode | HttpCode
   message: string
   retryAfterSeconds: number | undefined
+  /** Where in a query the mistake is. */
+  column?: number | undefined
 }
 
 /** Refused before core was asked. */
@@ -83,13 +85,13 @@ export function sendFailure(
 /** Anything thrown → what to tell. Unexpected errors are logged here and say nothing on the wire. */
 export function failureOf(error: FastifyError | CoreError, request: FastifyRequest): Failure {
   if (error instanceof CoreError) {
-    const { code, message, retryAfterSeconds, detail, cause } = error
+    const { code, message, retryAfterSeconds, column, detail, cause } = error
     // What an operator left out is no failure, and anybody could fill the log with it.
     if (code === 'not_configured') request.log.warn({ code, detail }, message)
     else if (STATUS[code] >= 500) request.log.error({ code, detail, err: cause }, message)
     // Without the message, which may repeat what was sent: people paste secrets into wrong fields.
     else request.log.debug({ code, detail }, 'The request was refused')
-    return { status: STATUS[code], code, message, retryAfterSeconds }
+    return { status: STATUS[code], code, message, retryAfterSeconds, column }
   }
   // Anything can be thrown, with any status on it; only a client's mistake is told as one.
   const status = (error as FastifyError | undefined)?.statusCode ?? 500
@@ -146,9 +148,13 @@ export const problemDocument: ErrorOptions = {
   shape: (failure, request) => problem(failure, request.id),
 }
 
-function problem({ status, code, message }: Omit<Failure, 'retryAfterSeconds'>, requestId: string) {
+function problem(
+  { status, code, message, column }: Omit<Failure, 'retryAfterSeconds'>,
+  requestId: string,
+) {
   const title = TITLES[status] ?? 'Error'
-  return { type: 'about:blank', title, status, detail: message, code, requestId }
+  const where = column === undefined ? {} : { column }
+  return { type: 'about:blank', title, status, detail: message, code, requestId, ...where }
 }
 
 const TITLES: Record<number, string> = {

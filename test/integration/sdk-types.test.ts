@@ -5,6 +5,7 @@ import type { AuditEvent, Checkpoints } from '../../src/http/api/audit.ts'
 import type * as clients from '../../src/http/api/clients.ts'
 import type { ExplainAnswer, ExplainQuestion, Explanation } from '../../src/http/api/explain.ts'
 import type { OAuthGrant } from '../../src/http/api/grants.ts'
+import type { TokenCount, TokenStats } from '../../src/http/api/inventory.ts'
 import type { Key } from '../../src/http/api/keys.ts'
 import type { Policy } from '../../src/http/api/policy.ts'
 import type * as wire from '../../src/http/api/schemas.ts'
@@ -28,6 +29,8 @@ it('what the API answers is what the SDK says', () => {
   expectTypeOf<Static<typeof Policy>>().toEqualTypeOf<sdk.Policy>()
   expectTypeOf<Static<typeof AuditEvent>>().toEqualTypeOf<sdk.AuditEvent>()
   expectTypeOf<Static<typeof Checkpoints>>().toEqualTypeOf<sdk.AuditCheckpoints>()
+  expectTypeOf<Static<typeof TokenCount>>().toEqualTypeOf<sdk.TokenCount>()
+  expectTypeOf<Static<typeof TokenStats>>().toEqualTypeOf<sdk.TokenStats>()
   expectTypeOf<Static<typeof Revocation>>().toEqualTypeOf<sdk.Revocation>()
   expectTypeOf<Static<typeof clients.OAuthClient>>().toEqualTypeOf<sdk.OAuthClient>()
   expectTypeOf<Static<typeof clients.IssuedClient>>().toEqualTypeOf<sdk.IssuedOAuthClient>()

@@ -9,6 +9,7 @@ import { clientRoutes } from './clients.ts'
 import { explainRoutes } from './explain.ts'
 import { grantRoutes } from './grants.ts'
 import { groupRoutes } from './groups.ts'
+import { inventoryRoutes } from './inventory.ts'
 import { keyRoutes } from './keys.ts'
 import { policyRoutes } from './policy.ts'
 import { roleRoutes } from './roles.ts'
@@ -24,6 +25,7 @@ export async function registerApi(app: FastifyInstance, parts: ApiParts): Promis
   const scope = app.withTypeProvider<TypeBoxTypeProvider>()
   sessionRoutes(scope, parts)
   tokenRoutes(scope, parts)
+  inventoryRoutes(scope, parts)
   verifyRoutes(scope, parts)
   explainRoutes(scope, parts)
   userRoutes(scope, parts)

@@ -5,7 +5,7 @@ import type { UserId } from '../../core/id.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
-import { auditOut, pageOut, pageWish, parseInstant } from './format.ts'
+import { auditOut, cursorsFor, pageOut, pageWish, parseInstant } from './format.ts'
 import { Id, Instant, JsonObject, Nullable, PageQuery, pageOf, problems } from './schemas.ts'
 
 const Facts = Nullable(JsonObject)
@@ -52,7 +52,7 @@ export const Checkpoints = Type.Object({
 })
 
 export function auditRoutes(app: Scope, { core }: ApiParts): void {
-  const cursors = core.cursors('audit')
+  const list = core.cursors('audit')
 
   app.get(
     '/audit',
@@ -87,9 +87,9 @@ export function auditRoutes(app: Scope, { core }: ApiParts): void {
       }
       const page = await core.read.audit(callerOf(request), {
         filter,
-        ...pageWish(request.query, cursors),
+        ...pageWish(request.query, cursorsFor(list, request)),
       })
-      return pageOut(page, cursors, auditOut)
+      return pageOut(page, cursorsFor(list, request), auditOut)
     },
   )
 

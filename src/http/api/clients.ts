@@ -9,7 +9,7 @@ import type { ClientFilter } from '../../core/clients/store.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
-import { instant, pageOut, pageWish } from './format.ts'
+import { cursorsFor, instant, pageOut, pageWish } from './format.ts'
 import { doOnce, onceHeaders } from './once.ts'
 import {
   Id,
@@ -146,7 +146,7 @@ function clientOut(client: Client): Static<typeof OAuthClient> {
 
 /** OAuth2 client applications, for administrators. */
 export function clientRoutes(app: Scope, { core }: ApiParts): void {
-  const cursors = core.cursors('clients')
+  const list = core.cursors('clients')
 
   app.get(
     '/clients',
@@ -178,9 +178,9 @@ export function clientRoutes(app: Scope, { core }: ApiParts): void {
       }
       const page = await core.read.clients(callerOf(request), {
         filter,
-        ...pageWish(request.query, cursors),
+        ...pageWish(request.query, cursorsFor(list, request)),
       })
-      return pageOut(page, cursors, clientOut)
+      return pageOut(page, cursorsFor(list, request), clientOut)
     },
   )
 

@@ -1,11 +1,13 @@
+import type { FastifyRequest } from 'fastify'
 import type { AuditRecord } from '../../core/audit/event.ts'
 import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Group } from '../../core/groups/group.ts'
 import type { ClientId, GroupId, UserId } from '../../core/id.ts'
-import type { Cursors, Page, Position } from '../../core/page.ts'
+import type { Cursors, ListCursors, Page, Position } from '../../core/page.ts'
 import { stateOf, type Token } from '../../core/tokens/token.ts'
 import type { User } from '../../core/users/user.ts'
+import { callerOf } from '../auth.ts'
 
 /** Epoch milliseconds → RFC 3339 in UTC. */
 export function instant(ms: number): string {
@@ -139,6 +141,13 @@ export function auditOut(record: AuditRecord) {
     after: record.after ?? null,
     hash: record.hash,
   }
+}
+
+/** Cursors for this caller and this question alone; how many rows a page has may change. */
+export function cursorsFor(list: ListCursors, request: FastifyRequest): Cursors {
+  const { cursor: _, limit: __, ...query } = request.query as Record<string, unknown>
+  const asked = Object.entries(query).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return list.within([callerOf(request).principal.user.id, asked])
 }
 
 /** A page with its cursors as text. */

@@ -5,7 +5,7 @@ import type { ClientId, GrantId, UserId } from '../../core/id.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
-import { instant, instantOrNull, pageOut, pageWish } from './format.ts'
+import { cursorsFor, instant, instantOrNull, pageOut, pageWish } from './format.ts'
 import { Id, Instant, Nullable, PageQuery, pageOf, problems } from './schemas.ts'
 import { Revocation } from './tokens.ts'
 
@@ -30,7 +30,7 @@ export const OAuthGrant = Type.Object({
 
 /** What users let OAuth clients do. */
 export function grantRoutes(app: Scope, { core }: ApiParts): void {
-  const cursors = core.cursors('grants')
+  const list = core.cursors('grants')
 
   /** Looks up what is called by name in a page of grants, and shows them. */
   async function shown(grants: readonly Grant[]) {
@@ -87,9 +87,9 @@ export function grantRoutes(app: Scope, { core }: ApiParts): void {
       }
       const page = await core.read.grants(callerOf(request), {
         filter,
-        ...pageWish(request.query, cursors),
+        ...pageWish(request.query, cursorsFor(list, request)),
       })
-      return pageOut(page, cursors, await shown(page.items))
+      return pageOut(page, cursorsFor(list, request), await shown(page.items))
     },
   )
 

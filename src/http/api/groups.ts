@@ -3,7 +3,7 @@ import type { GroupId, UserId } from '../../core/id.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
-import { groupOut, pageOut, pageWish } from './format.ts'
+import { cursorsFor, groupOut, pageOut, pageWish } from './format.ts'
 import { Group, Id, Member, Mode, NoContent, PageQuery, pageOf, problems } from './schemas.ts'
 
 const tags = ['groups']
@@ -12,7 +12,7 @@ const memberParams = Type.Object({ id: Id, userId: Id })
 const Description = Type.String({ maxLength: 2000 })
 
 export function groupRoutes(app: Scope, { core }: ApiParts): void {
-  const cursors = core.cursors('groups')
+  const list = core.cursors('groups')
 
   app.get(
     '/groups',
@@ -31,9 +31,9 @@ export function groupRoutes(app: Scope, { core }: ApiParts): void {
       const { text } = request.query
       const page = await core.read.groups(callerOf(request), {
         filter: text === undefined ? {} : { text },
-        ...pageWish(request.query, cursors),
+        ...pageWish(request.query, cursorsFor(list, request)),
       })
-      return pageOut(page, cursors, groupOut)
+      return pageOut(page, cursorsFor(list, request), groupOut)
     },
   )
 

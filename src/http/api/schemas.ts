@@ -29,6 +29,9 @@ const Problem = Type.Object(
     detail: Type.String({ description: 'What went wrong and what to do next.' }),
     code: Type.String({ description: 'Stable name of the problem.' }),
     requestId: Type.String(),
+    column: Type.Optional(
+      Type.Integer({ description: 'Of a query: the character at which it goes wrong, from 1' }),
+    ),
   },
   { description: 'RFC 9457 problem document' },
 )

@@ -1,16 +1,15 @@
 import { type Static, Type } from 'typebox'
-import type { Caller } from '../../core/caller.ts'
 import type { Writes } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Mode as CoreMode } from '../../core/groups/group.ts'
-import { type ClientId, type GroupId, isId, type TokenId, type UserId } from '../../core/id.ts'
+import { type GroupId, isId, type TokenId, type UserId } from '../../core/id.ts'
 import type { Issued, TokenWish } from '../../core/tokens/issue.ts'
-import type { TokenFilter } from '../../core/tokens/store.ts'
 import type { GroupLimit } from '../../core/tokens/token.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
-import { namesFor, pageOut, pageWish, parseInstant, tokenOut } from './format.ts'
+import { cursorsFor, namesFor, pageOut, pageWish, parseInstant, tokenOut } from './format.ts'
+import { InventoryQuery, inventoryWish } from './inventory.ts'
 import { doOnce, onceHeaders } from './once.ts'
 import {
   AccessLevel,
@@ -24,8 +23,6 @@ import {
   pageOf,
   problems,
   Token,
-  TokenKind,
-  TokenState,
 } from './schemas.ts'
 
 const tags = ['tokens']
@@ -117,7 +114,7 @@ async function wishOf(w: Writes, body: Static<typeof NewToken>): Promise<TokenWi
 }
 
 export function tokenRoutes(app: Scope, { core }: ApiParts): void {
-  const cursors = core.cursors('tokens')
+  const list = core.cursors('tokens')
   /** Runs once per Idempotency-Key; the names are looked up afterwards, outside the transaction. */
   async function issueOnce(
     exchange: Parameters<typeof doOnce>[1],
@@ -135,20 +132,9 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
     {
       schema: {
         tags,
-        summary: 'List tokens, newest first; admins see all, others their own',
+        summary: 'List tokens, newest first unless q says else; admins see all, others their own',
         querystring: Type.Object(
-          {
-            ...PageQuery,
-            ownerId: Type.Optional(Id),
-            creatorId: Type.Optional(Id),
-            kind: Type.Optional(TokenKind),
-            state: Type.Optional(TokenState),
-            group: Type.Optional(
-              Type.String({ maxLength: 150, description: 'Name or id of a group in its limits' }),
-            ),
-            clientId: Type.Optional(Id),
-            text: Type.Optional(Type.String({ maxLength: 200 })),
-          },
+          { ...PageQuery, ...InventoryQuery },
           { additionalProperties: false },
         ),
         response: { 200: pageOf(Token), ...problems },
@@ -156,26 +142,16 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
     },
     async (request) => {
       const caller = callerOf(request)
-      const { ownerId, creatorId, kind, state, group, clientId, text } = request.query
-      const groupId = group === undefined ? undefined : await groupIdOf(caller, group)
-      const filter: TokenFilter = {
-        ...(ownerId === undefined ? {} : { ownerId: ownerId as UserId }),
-        ...(creatorId === undefined ? {} : { creatorId: creatorId as UserId }),
-        ...(kind === undefined ? {} : { kinds: [kind] }),
-        ...(state === undefined ? {} : { states: [state] }),
-        ...(groupId === undefined ? {} : { groupId }),
-        ...(clientId === undefined ? {} : { clientId: clientId as ClientId }),
-        ...(text === undefined ? {} : { text }),
-      }
-      const page = await core.read.tokens(caller, { filter, ...pageWish(request.query, cursors) })
+      const wish = await inventoryWish(core, caller, request.query)
+      const cursors = cursorsFor(list, request)
+      const page = await core.read.inventory(caller, {
+        ...wish,
+        ...pageWish(request.query, cursors),
+      })
       const names = await namesFor(core, page.items)
       return pageOut(page, cursors, (token) => tokenOut(token, names))
     },
   )
-
-  async function groupIdOf(caller: Caller, group: string): Promise<GroupId> {
-    return isId(group) ? (group as GroupId) : (await core.read.groupByName(caller, group)).id
-  }
 
   app.post(
     '/tokens',

@@ -6,7 +6,7 @@ import type { User as CoreUser } from '../../core/users/user.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
-import { pageOut, pageWish, userOut } from './format.ts'
+import { cursorsFor, pageOut, pageWish, userOut } from './format.ts'
 import {
   GlobalRole,
   Id,
@@ -27,7 +27,7 @@ const DisplayName = Type.String({ maxLength: 255 })
 const Roles = Type.Array(Type.String({ maxLength: 63 }), { maxItems: 200 })
 
 export function userRoutes(app: Scope, { core }: ApiParts): void {
-  const cursors = core.cursors('users')
+  const list = core.cursors('users')
 
   /** A user with roles and groups. */
   async function full(caller: Caller, user: CoreUser) {
@@ -81,8 +81,11 @@ export function userRoutes(app: Scope, { core }: ApiParts): void {
         ...(kind === undefined ? {} : { kind }),
         ...(globalRole === undefined ? {} : { globalRole }),
       }
-      const page = await core.read.users(caller, { filter, ...pageWish(request.query, cursors) })
-      return pageOut(page, cursors, userOut)
+      const page = await core.read.users(caller, {
+        filter,
+        ...pageWish(request.query, cursorsFor(list, request)),
+      })
+      return pageOut(page, cursorsFor(list, request), userOut)
     },
   )
 
