@@ -2,7 +2,7 @@ import { audit } from './audit.ts'
 import { clients } from './clients.ts'
 import { grants } from './grants.ts'
 import { groups } from './groups.ts'
-import { type ClientOptions, sender } from './http.ts'
+import { type ClientOptions, sender, streamer } from './http.ts'
 import { keys } from './keys.ts'
 import { policy } from './policy.ts'
 import { roles } from './roles.ts'
@@ -15,7 +15,7 @@ export function createClient(options: ClientOptions) {
   const send = sender(options)
   return {
     session: session(send),
-    tokens: tokens(send),
+    tokens: tokens(send, streamer(options)),
     users: users(send),
     groups: groups(send),
     roles: roles(send),

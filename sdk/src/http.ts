@@ -80,6 +80,62 @@ export function sender(options: ClientOptions): Send {
   }
 }
 
+/** Makes a call whose answer is a file, and gives its text piece by piece. */
+export type Stream = (call: Call) => AsyncGenerator<string, void, undefined>
+
+/**
+ * The same for answers of any length: the time limit counts until they begin. Throws when they are cut
+ * off, so that a part is never taken for the whole.
+ */
+export function streamer(options: ClientOptions): Stream {
+  const base = baseOf(options.url)
+  const authorization = authorizationOf(options.token)
+  const doFetch = options.fetch ?? globalThis.fetch
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
+
+  return async function* stream(call) {
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(), timeoutMs)
+    const signal =
+      call.signal === undefined ? late.signal : AbortSignal.any([late.signal, call.signal])
+    try {
+      const response = await doFetch(`${base}${call.path}${queryOf(call.query)}`, {
+        method: call.method,
+        headers: { ...authorization, ...call.headers },
+        signal,
+        redirect: 'error',
+        credentials: 'omit',
+      })
+      clearTimeout(timer)
+      if (!response.ok || response.body === null) {
+        await answerOf<unknown>(response)
+        return
+      }
+      yield* textOf(response.body)
+    } catch (cause) {
+      throw errorOf(cause, { call, deadline: late.signal, timeoutMs, base })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+async function* textOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const reader = body.getReader()
+  const decoder = new TextDecoder()
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      const text = decoder.decode(value, { stream: !done })
+      if (text !== '') yield text
+      if (done) return
+    }
+  } finally {
+    // Whoever stops reading half-way lets the server stop, too.
+    await reader.cancel().catch(() => {})
+  }
+}
+
 /** Fills ids into a path. An id is one segment: it cannot lead to another resource. */
 export function path(parts: TemplateStringsArray, ...ids: string[]): string {
   return parts.reduce((text, part, i) => `${text}${segment(ids[i - 1] ?? '')}${part}`)

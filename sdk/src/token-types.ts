@@ -84,7 +84,10 @@ export interface TokenEdit {
   metadata?: Record<string, unknown>
 }
 
-export interface TokenQuery extends PageQuery {
+/** Which tokens; all of these narrow. */
+export interface TokenFilter {
+  /** In the query language, such as `owner:alice state:active used:>90d sort:expires`. */
+  q?: string
   ownerId?: string
   creatorId?: string
   kind?: TokenKind
@@ -94,6 +97,39 @@ export interface TokenQuery extends PageQuery {
   /** Name or id of a group in its limits. */
   group?: string
   text?: string
+}
+
+export interface TokenQuery extends TokenFilter, PageQuery {}
+
+export interface TokenCount {
+  count: number
+}
+
+export type TokenStatsBy =
+  | 'kind'
+  | 'state'
+  | 'owner'
+  | 'group'
+  | 'client'
+  | 'role'
+  | 'scope'
+  | 'via'
+  | 'month'
+
+export interface TokenStats {
+  by: TokenStatsBy
+  /** Tokens in all; one may count for several values. */
+  total: number
+  /** The most frequent first. */
+  figures: {
+    /** As a query says it. Null: no client; for roles, scopes and groups: not limited. */
+    value: string | null
+    /** Of the owner, group or client. */
+    id: string | null
+    count: number
+  }[]
+  /** Values that are left out because there are too many. */
+  others: number
 }
 
 export interface Revocation {

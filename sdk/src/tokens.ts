@@ -1,4 +1,4 @@
-import { type CallOptions, path, type Send } from './http.ts'
+import { type CallOptions, path, type Send, type Stream } from './http.ts'
 import { type OnceOptions, once } from './once.ts'
 import { everyItem } from './pages.ts'
 import type {
@@ -9,16 +9,23 @@ import type {
   Question,
   Revocation,
   Token,
+  TokenCount,
   TokenEdit,
+  TokenFilter,
   TokenQuery,
+  TokenStats,
+  TokenStatsBy,
   Verdict,
 } from './token-types.ts'
 import type { Page } from './types.ts'
 
 /** The inventory of all credentials. */
-export function tokens(send: Send) {
+export function tokens(send: Send, stream: Stream) {
   const list = (query: TokenQuery = {}, options: CallOptions = {}): Promise<Page<Token>> =>
     send({ method: 'GET', path: '/tokens', query, repeatable: true, ...options })
+
+  const file = (query: object, options: CallOptions) =>
+    stream({ method: 'GET', path: '/tokens/export', query, ...options })
 
   return {
     /** Makes a token; its secret is shown this once. */
@@ -30,12 +37,43 @@ export function tokens(send: Send) {
       return send({ method: 'GET', path: path`/tokens/${id}`, repeatable: true, ...options })
     },
 
-    /** One page, newest first. Admins see all tokens, others their own. */
+    /** One page, newest first unless `q` says else. Admins see all tokens, others their own. */
     list,
 
-    /** All tokens that fit, newest first, fetched page by page. */
+    /** All tokens that fit, in the same order, fetched page by page. */
     listAll(query: TokenQuery = {}, options: CallOptions = {}): AsyncGenerator<Token> {
       return everyItem((page: TokenQuery) => list(page, options), query)
+    },
+
+    /** How many tokens fit. */
+    count(query: TokenFilter = {}, options: CallOptions = {}): Promise<TokenCount> {
+      return send({ method: 'GET', path: '/tokens/count', query, repeatable: true, ...options })
+    },
+
+    /** How many of the tokens that fit have each value. */
+    stats(
+      query: TokenFilter & { by: TokenStatsBy },
+      options: CallOptions = {},
+    ): Promise<TokenStats> {
+      return send({ method: 'GET', path: '/tokens/stats', query, repeatable: true, ...options })
+    },
+
+    /** All tokens that fit, in one streamed answer. Leaves a record in the audit trail. */
+    async *export(query: TokenFilter = {}, options: CallOptions = {}): AsyncGenerator<Token> {
+      let line = ''
+      for await (const text of file({ ...query, format: 'jsonl' }, options)) {
+        const lines = (line + text).split('\n')
+        line = lines.pop() ?? ''
+        for (const whole of lines) yield JSON.parse(whole) as Token
+      }
+    },
+
+    /** The same as a file, in pieces as they come: CSV with a header, or a JSON object per line. */
+    exportFile(
+      query: TokenFilter & { format: 'csv' | 'jsonl' },
+      options: CallOptions = {},
+    ): AsyncGenerator<string> {
+      return file(query, options)
     },
 
     /** Changes name, description or metadata; rights are fixed. */

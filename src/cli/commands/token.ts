@@ -4,6 +4,7 @@ import type { Terminal } from '../terminal.ts'
 import { changeTokenCommands } from './token-change.ts'
 import { createTokenCommand } from './token-create.ts'
 import { explainTokenCommand } from './token-explain.ts'
+import { tokenInventoryCommands } from './token-inventory.ts'
 import { readTokenCommands } from './token-read.ts'
 import { verifyTokenCommand } from './token-verify.ts'
 
@@ -11,6 +12,7 @@ export function tokenCommands(program: Command, terminal: Terminal): void {
   const token = branch(program, 'token', 'Issue, inspect, rotate, revoke and verify tokens')
   createTokenCommand(token, terminal)
   readTokenCommands(token, terminal)
+  tokenInventoryCommands(token, terminal)
   changeTokenCommands(token, terminal)
   verifyTokenCommand(token, terminal)
   explainTokenCommand(token, terminal)
