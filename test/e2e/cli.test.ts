@@ -74,6 +74,36 @@ describe('token', () => {
     expect(verified).toMatchObject({ status: 0, stdout: expect.stringContaining('active   yes') })
   })
 
+  it('list, count, stats and export take one query', async () => {
+    const { id: ownerId } = await admin.users.create({ username: 'alice-queried' })
+    for (const name of ['b', 'a', '=1']) await makeToken({ ownerId, name })
+    const names = async (line: string) =>
+      (await json(line)).items.map(({ name }: { name: string }) => name)
+    const query = 'owner:alice-queried state:active'
+    expect(await names(`token list ${query} --sort name`)).toEqual(['=1', 'a', 'b'])
+    expect(await names(`token list ${query} --sort=-name --limit 1 --all`)).toEqual([
+      'b',
+      'a',
+      '=1',
+    ])
+    expect(await run(`token count ${query}`)).toMatchObject({ status: 0, stdout: '3\n' })
+    expect(await json(`token stats ${query} --by owner`)).toMatchObject({
+      figures: [{ value: 'alice-queried', id: ownerId, count: 3 }],
+    })
+    expect((await run(`token stats ${query} --by client`)).stdout).toContain('(no client)')
+    const csv = await run(`token export ${query} --sort name`)
+    expect(csv).toMatchObject({ status: 0, stderr: '' })
+    expect(csv.stdout.split('\r\n')).toHaveLength(5)
+    expect(csv.stdout).toContain(",'=1,")
+    const lines = (await run(`token export ${query} --format jsonl`)).stdout.trimEnd().split('\n')
+    expect(lines.map((line) => JSON.parse(line).owner.id)).toEqual([ownerId, ownerId, ownerId])
+    expect(await run('token count owner:alice state:dead')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('column 19: state is active,'),
+    })
+    expect(await run('token list --sort size')).toMatchObject({ status: 2 })
+  })
+
   it('create takes every limit', async () => {
     await admin.roles.create({ name: 'deployer', scopes: ['deploy'] })
     const alice = await admin.users.create({ username: 'alice-limited', roles: ['deployer'] })

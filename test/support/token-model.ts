@@ -14,7 +14,7 @@ export const NOW_MS = Date.UTC(2030, 5, 15, 12)
 const DAY_MS = 86_400_000
 
 /** Ids that look like ours, and sort as they please. */
-export const idOf = (n: number, block: string) =>
+const idOf = (n: number, block: string) =>
   `01900000-0000-7${block}-8000-${n.toString(16).padStart(12, '0')}`
 
 const PEOPLE = ['alice', 'bob', 'ops-bot'] as const
@@ -83,7 +83,7 @@ export function randomTokens(count: number, { number, pick, chance }: Dice): Tok
   return rows
 }
 
-export function stateOf(row: TokenRow): string {
+function stateOf(row: TokenRow): string {
   if (row.revokedAtMs !== undefined) return 'revoked'
   if (row.supersededAtMs !== undefined) return 'superseded'
   return row.expiresAtMs !== undefined && row.expiresAtMs <= NOW_MS ? 'expired' : 'active'

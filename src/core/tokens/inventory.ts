@@ -29,7 +29,7 @@ export interface CompiledQuery {
  * What a query means for this caller: never a token that the caller may not list. Throws
  * `invalid_input` with a column, and `forbidden` for a filter by somebody else's id.
  */
-export async function compileQuery(
+async function compileQuery(
   deps: Deps,
   caller: Caller,
   { query, filter }: InventoryWish,
