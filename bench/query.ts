@@ -159,7 +159,7 @@ async function measure(file: string, count: number): Promise<void> {
   const clock = { now: () => NOW_MS }
   const masterKey = new Secret(randomBytes(32).toString('base64url'))
   const adminToken = randomBytes(32).toString('base64url')
-  const empty = await openStore(file, clock)
+  const empty = await openStore({ kind: 'sqlite', file }, clock)
   await (await createCore({ store: empty, clock, random: randomBytes, masterKey })).bootstrap({
     username: 'root',
     password: new Secret('kites over the harbour'),
@@ -173,7 +173,7 @@ async function measure(file: string, count: number): Promise<void> {
     `Mintmark ${commit()}, Node ${node}, ${cores} × ${cpu}, load ${loadBefore}
 ${count} tokens, ${Math.round(statSync(file).size / 2 ** 20)} MiB, written in ${Math.round((performance.now() - startedAtMs) / 1000)} s; pages of ${PAGE}, ${ROUNDS} rounds\n\n`,
   )
-  const store = await openStore(file, clock)
+  const store = await openStore({ kind: 'sqlite', file }, clock)
   const core = await createCore({ store, clock, random: randomBytes, masterKey })
   const verdict = await core.verifier.verify(adminToken)
   if (!verdict.active) throw new Error('The bootstrap token is not active.')

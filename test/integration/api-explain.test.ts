@@ -5,7 +5,7 @@ import { type Call, checkedCall } from '../support/openapi.ts'
 import { EVERYTHING, makeGroup, makeRole, makeToken } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startServer, type TestServer } from '../support/server.ts'
-import { query, snapshot, tamper } from '../support/tables.ts'
+import { snapshot } from '../support/tables.ts'
 
 let server: TestServer
 let call: Call
@@ -228,19 +228,19 @@ describe('who hears what', () => {
 
 test('it counts as no use, writes nothing and puts off no idle end', async () => {
   const { id, secret } = await makeToken(server, { ownerId: bob.id })
-  tamper(server, `update token set idle_seconds = 60 where id = '${id}'`)
+  await server.database.tamper(`update token set idle_seconds = 60 where id = '${id}'`)
   server.app.core.verifier.clear()
   await server.app.core.flushUsage()
   // The asker's own use is written later.
-  const others = () => query(server, `select * from token where owner_id = '${bob.id}'`)
-  const before = { others: others(), audit: snapshot(server).audit }
+  const others = () => server.database.query(`select * from token where owner_id = '${bob.id}'`)
+  const before = { others: await others(), audit: (await snapshot(server)).audit }
   for (let i = 0; i < 3; i++) {
     const { body } = await explain({ token: secret })
     expect(body).toMatchObject({ active: true, explanation: { end: { because: 'idle' } } })
     server.clock.advance(20_000)
   }
   await server.app.core.flushUsage()
-  expect({ others: others(), audit: snapshot(server).audit }).toEqual(before)
+  expect({ others: await others(), audit: (await snapshot(server)).audit }).toEqual(before)
   expect(await asVerify({ token: secret })).toBe('idle')
 })
 
@@ -347,10 +347,10 @@ describe('over random tokens, owners and demands', () => {
   const sqlOf = (value: string | number | null) =>
     typeof value === 'string' ? `'${value}'` : String(value)
 
-  function arrange(
+  async function arrange(
     { owner, ...each }: Case,
     { id, ownerId, groupId }: { id: string; ownerId: string; groupId: string },
-  ): void {
+  ): Promise<void> {
     const nowMs = server.clock.now()
     const isOauth = each.kind.startsWith('oauth_')
     const set: Record<string, string | number | null> = {
@@ -366,8 +366,7 @@ describe('over random tokens, owners and demands', () => {
       bound_key: isOauth ? each.boundKey : null,
     }
     const sets = Object.entries(set).map(([name, value]) => `${name} = ${sqlOf(value)}`)
-    tamper(
-      server,
+    await server.database.tamper(
       `update token set ${sets.join(', ')} where id = '${id}';
        update "user" set active = ${owner.isDisabled ? 0 : 1},
          deleted_at_ms = ${owner.isDeleted ? nowMs : null} where id = '${ownerId}';
@@ -398,7 +397,9 @@ describe('over random tokens, owners and demands', () => {
           body: { auth: { identity: { token: { uuid: token } } } },
         })
         server.remember(body.token.uuid)
-        const [row] = query(server, "select id from token where kind = 'session' order by id desc")
+        const [row] = await server.database.query(
+          "select id from token where kind = 'session' order by id desc",
+        )
         pool.set(kind, { id: String(row?.id), secret: body.token.uuid })
       } else {
         pool.set(kind, await makeToken(server, { ownerId, kind, ...EVERYTHING }))
@@ -409,7 +410,7 @@ describe('over random tokens, owners and demands', () => {
       fc.asyncProperty(cases, async (each) => {
         const { id = '', secret = '' } = pool.get(each.kind) ?? {}
         await server.app.core.flushUsage()
-        arrange(each, { id, ownerId, groupId })
+        await arrange(each, { id, ownerId, groupId })
         server.app.core.verifier.clear()
         const presented = each.isTypo ? `${secret.slice(0, -1)}~` : secret
         const reason = await asVerify({ token: presented, ...each.demand })

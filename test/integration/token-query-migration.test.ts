@@ -54,7 +54,7 @@ beforeAll(async () => {
 })
 
 it('a database of the release before migrates with its rows, and they are found', async () => {
-  const store = await openStore(file, { now: () => 0 })
+  const store = await openStore({ kind: 'sqlite', file }, { now: () => 0 })
   const wish = { order: NEWEST_FIRST, from: undefined, size: 5000, nowMs: 1e12 }
   const found = async (...all: Parameters<typeof store.inventory.find>[0][]) =>
     (await store.inventory.find({ all }, wish)).map(({ token }) => token.id)

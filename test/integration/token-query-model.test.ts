@@ -53,7 +53,7 @@ const opened: Opened[] = []
 async function open(inventory: number): Promise<Opened> {
   const dir = mkdtempSync(join(tmpdir(), 'mintmark-query-'))
   const file = join(dir, 'mintmark.db')
-  await (await openStore(file, { now: () => NOW_MS })).close()
+  await (await openStore({ kind: 'sqlite', file }, { now: () => NOW_MS })).close()
   const rows = randomTokens(TOKENS, dice(seed + inventory))
   const raw = new DatabaseSync(file)
   for (const user of users) insertUser(raw, user)

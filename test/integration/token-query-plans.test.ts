@@ -26,7 +26,7 @@ let ran: CompiledQuery[] = []
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'mintmark-plans-'))
   const file = join(dir, 'mintmark.db')
-  await (await openStore(file, { now: () => NOW_MS })).close()
+  await (await openStore({ kind: 'sqlite', file }, { now: () => NOW_MS })).close()
   raw = new DatabaseSync(file)
   for (const user of users) insertUser(raw, user)
   for (const group of groups) insertGroup(raw, group)

@@ -44,8 +44,6 @@ export type TokenQuery =
   | { not: TokenQuery }
   | TokenTest
 
-export const EVERY_TOKEN: TokenQuery = { all: [] }
-
 export const SORT_FIELDS = ['created', 'used', 'expires', 'name'] as const
 
 /**
