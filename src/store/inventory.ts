@@ -73,7 +73,7 @@ export function inventoryStore(
     const few: Few = { queries, size: 0 }
     for (const each of queries) {
       const [counted] = await run(
-        sql<{ size: number }>`select count(*) as size from (${each} limit ${limit}) as some`,
+        sql<{ size: number }>`select count(*) as size from (${each} limit ${limit}) as picked`,
       )
       few.size += Number(counted?.size)
       if (few.size >= limit) return undefined

@@ -122,6 +122,19 @@ describe('tokens', () => {
       nextCursor: expect.any(String),
     })
   })
+
+  it('counts, sums up and exports what a query selects', async () => {
+    for (const name of ['asked-a', 'asked-b']) await admin.tokens.create({ name })
+    const query = { q: 'name~asked-' }
+    expect(await admin.tokens.count(query)).toEqual({ count: 2 })
+    expect(await admin.tokens.stats({ ...query, by: 'kind' })).toMatchObject({
+      figures: [{ value: 'api', count: 2 }],
+    })
+    const exported = await gathered(admin.tokens.export({ q: 'name~asked- sort:name' }))
+    expect(exported.map(({ name }) => name)).toEqual(['asked-a', 'asked-b'])
+    const csv = await gathered(admin.tokens.exportFile({ ...query, format: 'csv' }))
+    expect(csv.join('').trim().split('\r\n')).toHaveLength(3)
+  })
 })
 
 describe('users, groups and roles', () => {
