@@ -1,4 +1,3 @@
-import { DatabaseSync } from 'node:sqlite'
 import { createClient } from '@mintmark/sdk'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Call, checkedCall } from '../support/openapi.ts'
@@ -225,26 +224,20 @@ describe('an export', () => {
 
 let added = 0
 /** Tokens of bob, written behind the server's back. */
-function addTokens(count: number, name: string, description: string): void {
-  const { database } = server.config
-  if (database.kind !== 'sqlite') throw new Error('Rows are written into a file.')
-  const db = new DatabaseSync(database.file)
-  insertTokens(
-    db,
-    Array.from({ length: count }, (_, i) => {
-      const id = `01900000-0000-7100-8000-${String(added++).padStart(12, '0')}`
-      return {
-        ...PLAIN,
-        id,
-        familyId: id,
-        ownerId: bob.id,
-        creatorId: bob.id,
-        name: `${name} ${i}`,
-        description,
-      }
-    }),
-  )
-  db.close()
+async function addTokens(count: number, name: string, description: string): Promise<void> {
+  const rows = Array.from({ length: count }, (_, i) => {
+    const id = `01900000-0000-7100-8000-${String(added++).padStart(12, '0')}`
+    return {
+      ...PLAIN,
+      id,
+      familyId: id,
+      ownerId: bob.id,
+      creatorId: bob.id,
+      name: `${name} ${i}`,
+      description,
+    }
+  })
+  await server.database.transaction((tx) => insertTokens(tx, rows))
 }
 
 const PLAIN = {
@@ -272,7 +265,7 @@ describe('over the SDK', () => {
 
   test('all of it, and an export of more than fits into one piece', async () => {
     const { tokens } = createClient({ url, token: server.adminToken })
-    addTokens(1200, 'bulk', '')
+    await addTokens(1200, 'bulk', '')
     const filter = { q: 'owner:bob text~bulk sort:-name' }
     expect(await tokens.count(filter)).toEqual({ count: 1200 })
     const stats = await tokens.stats({ ...filter, by: 'kind' })
@@ -298,7 +291,7 @@ describe('over the SDK', () => {
     const { id, secret } = await makeToken(server, { ...EVERYTHING })
     const { tokens } = createClient({ url, token: secret })
     // More than sockets hold, so that the server must wait for us.
-    addTokens(10_000, 'long', 'x'.repeat(2000))
+    await addTokens(10_000, 'long', 'x'.repeat(2000))
     const file = tokens.export({ q: 'sort:created' })
     await file.next()
     await call('POST', `/api/v1/tokens/${id}/revoke`, { body: {} })

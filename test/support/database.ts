@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
-import { type Dialect, Kysely, type SqliteDatabase, SqliteDialect } from 'kysely'
+import {
+  type CompiledQuery,
+  type Dialect,
+  Kysely,
+  type SqliteDatabase,
+  SqliteDialect,
+} from 'kysely'
 import { Client } from 'pg'
 import { inject } from 'vitest'
 import type { DatabaseConfig } from '../../src/config.ts'
@@ -25,6 +31,8 @@ export interface TestDatabase {
   query(sql: string): Promise<Row[]>
   /** Any number of statements. */
   tamper(sql: string): Promise<void>
+  /** Queries beside the server; `log` hears of each. Whoever asks destroys it. */
+  connect(log?: (query: CompiledQuery) => void): Kysely<Schema>
   /** Queries in one transaction, beside the server. */
   transaction<T>(work: (tx: Kysely<Schema>) => Promise<T>): Promise<T>
   /** Lets every insert into, or update of, a table fail with "full". Returns the way back. */
@@ -42,7 +50,13 @@ export async function newDatabase(dir: string): Promise<TestDatabase> {
   return DATABASE === 'postgres' ? newPostgresDatabase() : sqliteDatabase(join(dir, 'mintmark.db'))
 }
 
-function sqliteDatabase(file: string): TestDatabase {
+/** The same without any table, for what migrations do to those of an older release. */
+export async function newEmptyDatabase(dir: string): Promise<TestDatabase> {
+  return DATABASE === 'postgres' ? newPostgresDatabase('', 'template0') : newDatabase(dir)
+}
+
+/** A database in this file. */
+export function sqliteDatabase(file: string): TestDatabase {
   const withFile = <T>(work: (db: DatabaseSync) => T): T => {
     const db = new DatabaseSync(file)
     try {
@@ -56,7 +70,8 @@ function sqliteDatabase(file: string): TestDatabase {
     env: { MINTMARK_DATABASE_URL: `sqlite:${file}` },
     query: async (sql) => withFile((db) => db.prepare(sql).all() as Row[]),
     tamper: async (sql) => withFile((db) => db.exec(sql)),
-    transaction: (work) => inTransaction(new SqliteDialect({ database: kyselyOver(file) }), work),
+    connect: (log) => connected(new SqliteDialect({ database: kyselyOver(file) }), log),
+    transaction: (work) => inTransaction(database.connect(), work),
     async block(event, table) {
       await database.tamper(
         `create trigger blocked before ${event} on "${table}" begin select raise(abort, 'full'); end`,
@@ -77,11 +92,14 @@ function sqliteDatabase(file: string): TestDatabase {
   return database
 }
 
+function connected(dialect: Dialect, log?: (query: CompiledQuery) => void): Kysely<Schema> {
+  return new Kysely<Schema>({ dialect, log: ({ query }) => log?.(query) })
+}
+
 async function inTransaction<T>(
-  dialect: Dialect,
+  db: Kysely<Schema>,
   work: (tx: Kysely<Schema>) => Promise<T>,
 ): Promise<T> {
-  const db = new Kysely<Schema>({ dialect })
   try {
     return await db.transaction().execute(work)
   } finally {
@@ -108,10 +126,13 @@ export function kyselyOver(file: string): SqliteDatabase {
 }
 
 /** A copy of the migrated template. `options` are added to its URL. */
-export async function newPostgresDatabase(options = ''): Promise<TestDatabase> {
+export async function newPostgresDatabase(
+  options = '',
+  template = inject('postgresTemplate'),
+): Promise<TestDatabase> {
   const server = inject('postgresUrl')
   const name = `mintmark_test_${randomBytes(6).toString('hex')}`
-  await administer(server, `create database ${name} template ${inject('postgresTemplate')}`)
+  await administer(server, `create database ${name} template ${template}`)
   const url = new URL(server)
   url.pathname = name
   return postgresDatabase(`${url.href}${options}`, () =>
@@ -119,6 +140,7 @@ export async function newPostgresDatabase(options = ''): Promise<TestDatabase> {
   )
 }
 
+/** A database at this URL. */
 export function postgresDatabase(
   href: string,
   drop: () => Promise<void> = async () => undefined,
@@ -150,7 +172,8 @@ export function postgresDatabase(
     async tamper(sql) {
       await run(sql)
     },
-    transaction: (work) => inTransaction(pooled({ url, pool: 1, waitMs: 10_000 }), work),
+    connect: (log) => connected(pooled({ url, pool: 1, waitMs: 10_000 }), log),
+    transaction: (work) => inTransaction(database.connect(), work),
     async block(event, table) {
       await run(`create function refuse() returns trigger language plpgsql
         as $$ begin raise exception 'full'; end $$;

@@ -1,5 +1,6 @@
-import { type Kysely, SqliteAdapter, sql } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import { addressKey } from '../../core/ip.ts'
+import { isPostgres, textOf } from './portable.ts'
 
 /** What the query language filters and sorts by, each with an index that serves it. */
 export async function up(db: Kysely<unknown>): Promise<void> {
@@ -12,8 +13,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
 /** Computed by the database: what a token is sorted by where it has no value of its own. */
 async function addOrders(db: Kysely<unknown>): Promise<void> {
   // SQLite cannot add a stored column, and PostgreSQL cannot index one that is not.
-  const isStored = !(db.getExecutor().adapter instanceof SqliteAdapter)
-  const add = (name: string, type: 'bigint' | 'text', expression: string) =>
+  const isStored = isPostgres(db)
+  const text = textOf(db)
+  const add = (name: string, type: 'bigint' | typeof text, expression: string) =>
     db.schema
       .alterTable('token')
       .addColumn(name, type, (c) => {
@@ -23,11 +25,11 @@ async function addOrders(db: Kysely<unknown>): Promise<void> {
       .execute()
   await add('used_order', 'bigint', 'coalesce(last_used_at_ms, -1)')
   await add('expires_order', 'bigint', 'coalesce(expires_at_ms, 9007199254740991)')
-  await add('name_order', 'text', "coalesce(name_key, '')")
+  await add('name_order', text, "coalesce(name_key, '')")
   // A state without its clock: what is live is active until it expires.
   await add(
     'standing',
-    'text',
+    text,
     "case when revoked_at_ms is not null then 'revoked' when superseded_at_ms is not null then 'superseded' else 'live' end",
   )
 }
@@ -35,7 +37,7 @@ async function addOrders(db: Kysely<unknown>): Promise<void> {
 const BATCH = 1000
 
 async function addAddressKeys(db: Kysely<unknown>): Promise<void> {
-  await db.schema.alterTable('token').addColumn('last_used_ip_key', 'text').execute()
+  await db.schema.alterTable('token').addColumn('last_used_ip_key', textOf(db)).execute()
   for (let after = ''; ; ) {
     const { rows } = await sql<{ id: string; last_used_ip: string }>`
       select id, last_used_ip from token where id > ${after} and last_used_ip is not null
