@@ -289,6 +289,7 @@ describe('when the record cannot be written', () => {
     const machine = { name: 'steadfast', grants: ['client_credentials'] as const }
     const { client } = await t.write((w) => w.createClient({ caller, wish: machine }))
     const grant = await seedGrant(t, { user, client })
+    const opener = await t.callerOf(session.secret)
     const unblock = await t.database.block('insert', 'audit')
     const tables = [
       'user',
@@ -325,7 +326,7 @@ describe('when the record cannot be written', () => {
       t.write((w) => w.updatePolicy({ caller, edit: { usersMayCreateTokens: true } })),
       t.core.rotateKeys({ caller, purpose: 's7' }),
       t.core.openSessionFromToken({
-        caller: await t.callerOf(session.secret),
+        caller: opener,
         via: 'xms',
         format: 'hex',
       }),
