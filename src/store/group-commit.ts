@@ -1,7 +1,6 @@
 import { type ControlledTransaction, type Kysely, sql } from 'kysely'
 import { CoreError } from '../core/errors.ts'
 
-/** Transactions of one commit at most, and how long they may take before it. */
 const MAX_MEMBERS = 100
 const MAX_MS = 15
 
@@ -25,9 +24,9 @@ export type Committer<Schema> = <T>(work: (tx: Kysely<Schema>) => Promise<T>) =>
  * have written; when the commit fails, all of them fail.
  *
  * SQLite works synchronously, so each group takes a turn of the event loop of its own and is bounded:
- * others are answered in between.
+ * others are answered in between: at most 100 transactions, and none is begun after `maxMs`.
  */
-export function groupCommit<Schema>(writer: Kysely<Schema>): Committer<Schema> {
+export function groupCommit<Schema>(writer: Kysely<Schema>, maxMs = MAX_MS): Committer<Schema> {
   const waiting: Member<Schema>[] = []
   let running = false
 
@@ -46,7 +45,7 @@ export function groupCommit<Schema>(writer: Kysely<Schema>): Committer<Schema> {
     try {
       const tx = await writer.startTransaction().execute()
       try {
-        const endMs = performance.now() + MAX_MS
+        const endMs = performance.now() + maxMs
         for (let member = waiting.shift(); member !== undefined; member = waiting.shift()) {
           members.push(member)
           outcomes.push(await runMember(member, tx))

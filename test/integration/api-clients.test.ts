@@ -450,7 +450,9 @@ describe('the list', () => {
     expect(await list('text=listed-&active=false')).toEqual(['listed-b'])
     expect(await list('text=%25')).toEqual([])
     const first = (await call('GET', '/api/v1/clients?text=listed-&limit=2')).body
-    const rest = (await call('GET', `/api/v1/clients?text=listed-&limit=2&cursor=${first.nextCursor}`)).body
+    const rest = (
+      await call('GET', `/api/v1/clients?text=listed-&limit=2&cursor=${first.nextCursor}`)
+    ).body
     expect(first.items).toHaveLength(2)
     expect(rest.items[0].name).toBe('listed-a')
     expectProblem(await call('GET', '/api/v1/clients?active=yes'), 400, 'invalid_input')
