@@ -27,6 +27,7 @@ import { createHealth, followDraining, type Health, registerHealth } from './htt
 import { openLane } from './http/lane.ts'
 import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
 import { createServer, securityHeaders } from './http/server.ts'
+import { keepWorking } from './job-loop.ts'
 import { oauthErrors } from './oauth/errors.ts'
 import { registerOauth } from './oauth/oauth.ts'
 import { openStore } from './store/database.ts'
@@ -106,7 +107,8 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     clock: core.clock,
     issuer: config.publicUrl,
   })
-  const shared = { core, jwts, config, metrics, health }
+  const jobs = keepWorking(core.worker({ stopwatch: () => performance.now() }), parts.log)
+  const shared = { core, jwts, config, metrics, health, jobs }
 
   followDraining(server, health)
   const meter = measureRequests(server, metrics)
@@ -145,6 +147,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     async close() {
       health.draining = true
       await server.close()
+      await jobs.stop()
       await core.flushUsage()
       await checkpoint()
       await store.close()

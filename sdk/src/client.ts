@@ -3,6 +3,7 @@ import { clients } from './clients.ts'
 import { grants } from './grants.ts'
 import { groups } from './groups.ts'
 import { type ClientOptions, sender, streamer } from './http.ts'
+import { jobs } from './jobs.ts'
 import { keys } from './keys.ts'
 import { policy } from './policy.ts'
 import { roles } from './roles.ts'
@@ -21,6 +22,7 @@ export function createClient(options: ClientOptions) {
     roles: roles(send),
     clients: clients(send),
     grants: grants(send),
+    jobs: jobs(send),
     policy: policy(send),
     keys: keys(send),
     audit: audit(send),

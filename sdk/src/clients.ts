@@ -1,4 +1,5 @@
 import { type CallOptions, path, type Send } from './http.ts'
+import type { BlastRadius } from './job-types.ts'
 import type {
   IssuedOAuthClient,
   NewOAuthClient,
@@ -39,6 +40,29 @@ export function clients(send: Send) {
     /** Changes a client. Disabling it revokes all that it was given, for good. */
     update(id: string, edit: OAuthClientEdit, options: CallOptions = {}): Promise<OAuthClient> {
       return send({ method: 'PATCH', path: path`/clients/${id}`, body: edit, ...options })
+    },
+
+    /** What disabling a client would hit; changes nothing. */
+    disableDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
+      return send({
+        method: 'PATCH',
+        path: path`/clients/${id}`,
+        query: { dry_run: true },
+        body: { active: false },
+        repeatable: true,
+        ...options,
+      })
+    },
+
+    /** What deleting a client would hit; changes nothing. */
+    deleteDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
+      return send({
+        method: 'DELETE',
+        path: path`/clients/${id}`,
+        query: { dry_run: true },
+        repeatable: true,
+        ...options,
+      })
     },
 
     /** Gives a client a new secret; the old one dies at once. */

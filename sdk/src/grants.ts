@@ -1,4 +1,5 @@
 import { type CallOptions, path, type Send } from './http.ts'
+import type { BlastRadius } from './job-types.ts'
 import type { OAuthGrant, OAuthGrantQuery } from './oauth-types.ts'
 import { everyItem } from './pages.ts'
 import type { Revocation } from './token-types.ts'
@@ -19,6 +20,17 @@ export function grants(send: Send) {
     /** All grants that fit, newest first, fetched page by page. */
     listAll(query: OAuthGrantQuery = {}, options: CallOptions = {}): AsyncGenerator<OAuthGrant> {
       return everyItem((page: OAuthGrantQuery) => list(page, options), query)
+    },
+
+    /** What withdrawing a grant would hit; changes nothing. */
+    withdrawDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
+      return send({
+        method: 'DELETE',
+        path: path`/grants/${id}`,
+        query: { dry_run: true },
+        repeatable: true,
+        ...options,
+      })
     },
 
     /** Takes a grant back: all tokens that came of it are dead when this returns. */

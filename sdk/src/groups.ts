@@ -1,4 +1,5 @@
 import { type CallOptions, path, type Send } from './http.ts'
+import type { BlastRadius } from './job-types.ts'
 import { everyItem } from './pages.ts'
 import type { Group, GroupEdit, GroupQuery, Member, NewGroup } from './people-types.ts'
 import type { Mode, Page } from './types.ts'
@@ -32,6 +33,17 @@ export function groups(send: Send) {
     /** Deletes a group with its memberships. */
     delete(id: string, options: CallOptions = {}): Promise<void> {
       return send({ method: 'DELETE', path: path`/groups/${id}`, ...options })
+    },
+
+    /** Whose tokens would reach less without the group; changes nothing. */
+    deleteDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
+      return send({
+        method: 'DELETE',
+        path: path`/groups/${id}`,
+        query: { dry_run: true },
+        repeatable: true,
+        ...options,
+      })
     },
 
     async members(id: string, options: CallOptions = {}): Promise<Member[]> {

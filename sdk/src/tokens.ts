@@ -1,4 +1,5 @@
 import { type CallOptions, path, type Send, type Stream } from './http.ts'
+import type { BlastRadius, BulkWish, Job } from './job-types.ts'
 import { type OnceOptions, once } from './once.ts'
 import { everyItem } from './pages.ts'
 import type {
@@ -110,6 +111,33 @@ export function tokens(send: Send, stream: Stream) {
       })
     },
 
+    /** What revoking a token would hit; changes nothing. */
+    revokeDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
+      return send({
+        method: 'POST',
+        path: path`/tokens/${id}/revoke`,
+        query: { dry_run: true },
+        repeatable: true,
+        ...options,
+      })
+    },
+
+    /** Begins an action on all tokens that a query selects; `jobs.get` tells how far it is. */
+    bulk(wish: BulkWish, options: OnceOptions = {}): Promise<Job> {
+      return send({ method: 'POST', path: '/tokens:bulk', body: wish, ...once(options) })
+    },
+
+    /** What such an action would hit; changes nothing. */
+    bulkDryRun(wish: BulkWish, options: CallOptions = {}): Promise<BlastRadius> {
+      return send({
+        method: 'POST',
+        path: '/tokens:bulk',
+        body: { ...wish, dry_run: true },
+        repeatable: true,
+        ...options,
+      })
+    },
+
     /** The token that this client uses. */
     self(options: CallOptions = {}): Promise<Token> {
       return send({ method: 'GET', path: '/tokens/self', repeatable: true, ...options })
@@ -119,6 +147,17 @@ export function tokens(send: Send, stream: Stream) {
     revokeSelf(wish: { reason?: string } = {}, options: CallOptions = {}): Promise<Revocation> {
       // Not repeated: once it has worked, the token can no longer ask.
       return send({ method: 'POST', path: '/tokens/self/revoke', body: wish, ...options })
+    },
+
+    /** What that would hit; changes nothing. */
+    revokeSelfDryRun(options: CallOptions = {}): Promise<BlastRadius> {
+      return send({
+        method: 'POST',
+        path: '/tokens/self/revoke',
+        query: { dry_run: true },
+        repeatable: true,
+        ...options,
+      })
     },
 
     /** Is this secret good, and for this? Changes nothing. */

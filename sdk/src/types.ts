@@ -22,6 +22,7 @@ export type SubjectType =
   | 'grant'
   | 'policy'
   | 'key'
+  | 'job'
   | 'server'
 
 /** One page of a list. The cursors lead to its neighbours; null: there are none. */

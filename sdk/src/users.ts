@@ -1,4 +1,5 @@
 import { type CallOptions, path, type Send } from './http.ts'
+import type { BlastRadius } from './job-types.ts'
 import { everyItem } from './pages.ts'
 import type { NewUser, User, UserEdit, UserQuery, UserWithRights } from './people-types.ts'
 import type { Page } from './types.ts'
@@ -33,6 +34,29 @@ export function users(send: Send) {
     /** Deletes a user and revokes everything of theirs. */
     delete(id: string, options: CallOptions = {}): Promise<void> {
       return send({ method: 'DELETE', path: path`/users/${id}`, ...options })
+    },
+
+    /** What disabling a user would hit; changes nothing. */
+    disableDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
+      return send({
+        method: 'PATCH',
+        path: path`/users/${id}`,
+        query: { dry_run: true },
+        body: { active: false },
+        repeatable: true,
+        ...options,
+      })
+    },
+
+    /** What deleting a user would hit; changes nothing. */
+    deleteDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
+      return send({
+        method: 'DELETE',
+        path: path`/users/${id}`,
+        query: { dry_run: true },
+        repeatable: true,
+        ...options,
+      })
     },
 
     /** Gives a one-time password, valid for a day and one login, and ends all logins of the user. */

@@ -42,6 +42,12 @@ export function tokenId(text: string): string {
   throw wrongUsage("This is not a token's id. Find it with: mintmark token list --text <name>")
 }
 
+/** Nor has a job. */
+export function jobId(text: string): string {
+  if (ID.test(text)) return text
+  throw wrongUsage("This is not a job's id. Find it with: mintmark job list")
+}
+
 /** A grant has no name at all. */
 export function grantId(text: string): string {
   if (ID.test(text)) return text

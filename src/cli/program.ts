@@ -7,6 +7,7 @@ import { configCommand } from './commands/config.ts'
 import { grantCommands } from './commands/grant.ts'
 import { groupCommands } from './commands/group.ts'
 import { helpMarkdownCommand } from './commands/help-markdown.ts'
+import { jobCommands } from './commands/job.ts'
 import { keysCommands } from './commands/keys.ts'
 import { loginCommands } from './commands/login.ts'
 import { migrateCommand } from './commands/migrate.ts'
@@ -46,6 +47,7 @@ export function createProgram(terminal: Terminal): Command {
   migrateCommand(program, terminal)
   loginCommands(program, terminal)
   tokenCommands(program, terminal)
+  jobCommands(program, terminal)
   userCommands(program, terminal)
   groupCommands(program, terminal)
   roleCommands(program, terminal)

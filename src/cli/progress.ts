@@ -1,9 +1,5 @@
+import { createBar } from './bar.ts'
 import type { Terminal } from './terminal.ts'
-import { shortened } from './text.ts'
-
-const BAR_WIDTH = 24
-const PAUSE_MS = 100
-const CLEAR = '\r\u001b[K'
 
 export interface Done {
   files: number
@@ -25,31 +21,19 @@ export function createProgress(
   { stderr, now }: Pick<Terminal, 'stderr' | 'now'>,
   { total, what }: { total: Partial<Done>; what: string },
 ): Progress {
-  if (!stderr.isTTY) return { show: () => {}, clear: () => {} }
+  const bar = createBar({ stderr, now })
   const startedAtMs = now()
-  let drawnAtMs = startedAtMs
   return {
     show(done) {
-      const nowMs = now()
-      if (nowMs - drawnAtMs < PAUSE_MS) return
-      drawnAtMs = nowMs
-      const line = lineOf(done, { total, what, seconds: (nowMs - startedAtMs) / 1000 })
-      // Some terminals say that they have no columns at all.
-      stderr.write(CLEAR + shortened(line, (stderr.columns || 80) - 1))
+      const seconds = (now() - startedAtMs) / 1000
+      bar.show({ share: shareOf(done, total), text: textOf(done, { what, seconds }) })
     },
-    clear() {
-      if (drawnAtMs > startedAtMs) stderr.write(CLEAR)
-    },
+    clear: bar.clear,
   }
 }
 
-function lineOf(
-  done: Done,
-  { total, what, seconds }: { total: Partial<Done>; what: string; seconds: number },
-): string {
-  const share = shareOf(done, total)
+function textOf(done: Done, { what, seconds }: { what: string; seconds: number }): string {
   return [
-    ...(share === undefined ? [] : [barOf(share)]),
     `${done.files} ${what}`,
     bytesText(done.bytes),
     `${bytesText(done.bytes / seconds)}/s`,
@@ -65,12 +49,6 @@ function shareOf({ files, bytes }: Done, total: Partial<Done>): number | undefin
         : undefined
   // Files grow while they are read.
   return share === undefined || Number.isNaN(share) ? undefined : Math.min(share, 1)
-}
-
-function barOf(share: number): string {
-  const full = Math.floor(share * BAR_WIDTH)
-  const percent = String(Math.floor(share * 100)).padStart(3)
-  return `[${'#'.repeat(full)}${'-'.repeat(BAR_WIDTH - full)}] ${percent} %`
 }
 
 /** 1.2 GB */

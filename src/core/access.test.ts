@@ -144,6 +144,20 @@ const table: { [A in Action]: [what: string, subject: Subject<A>, may: string][]
     ['one’s own', { userId: OWN }, 'ANUPSGLWV'],
     ['somebody’s', { userId: OTHER }, 'A'],
   ],
+  'job.create': [['any', undefined, 'ANUPSGLWV']],
+  'job.list': [
+    ['everybody’s', { ownerId: undefined }, 'Aa'],
+    ['own', { ownerId: OWN }, EVERYBODY],
+    ['somebody’s', { ownerId: OTHER }, 'Aa'],
+  ],
+  'job.read': [
+    ['own', { ownerId: OWN }, EVERYBODY],
+    ['somebody’s', { ownerId: OTHER }, 'Aa'],
+  ],
+  'job.cancel': [
+    ['own', { ownerId: OWN }, 'ANUPSGLWV'],
+    ['somebody’s', { ownerId: OTHER }, 'A'],
+  ],
   'key.read': [['all', undefined, 'Aa']],
   'key.rotate': [['any', undefined, 'A']],
   'policy.read': [['all', undefined, EVERYBODY]],

@@ -1,6 +1,7 @@
 import { CoreError, notFound } from './errors.ts'
 import type { Membership } from './groups/group.ts'
 import type { GroupId, UserId } from './id.ts'
+import type { Job } from './jobs/job.ts'
 import type { Policy } from './policy/policy.ts'
 import type { Principal } from './rights.ts'
 import { isOauthKind, type Token, type TokenKind } from './tokens/token.ts'
@@ -38,6 +39,10 @@ interface Subjects {
   'grant.withdraw': { userId: UserId }
   'key.read': undefined
   'key.rotate': undefined
+  'job.create': undefined
+  'job.read': Pick<Job, 'ownerId'>
+  'job.list': { ownerId: UserId | undefined }
+  'job.cancel': Pick<Job, 'ownerId'>
   'policy.read': undefined
   'policy.manage': undefined
   'audit.read': undefined
@@ -115,6 +120,11 @@ const rules: { [A in Action]: Rule<A> } = {
     adminWrites(who) || (mayWrite(who) && userId === who.user.id),
   'key.read': isAdmin,
   'key.rotate': (who) => adminWrites(who) && isItself(who),
+  // Which tokens it may change is asked of each.
+  'job.create': mayWrite,
+  'job.list': (who, { ownerId }) => isAdmin(who) || ownerId === who.user.id,
+  'job.read': (who, job) => isAdmin(who) || owns(who, job),
+  'job.cancel': (who, job) => adminWrites(who) || (mayWrite(who) && owns(who, job)),
   'policy.read': () => true,
   'policy.manage': adminWrites,
   'audit.read': isAdmin,

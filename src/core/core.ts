@@ -13,8 +13,17 @@ import type { Clock } from './clock.ts'
 import type { Deps } from './deps.ts'
 import * as grants from './grants/manage.ts'
 import * as groups from './groups/manage.ts'
-import { type ClientId, type GroupId, idMaker, type TokenId, type UserId } from './id.ts'
+import {
+  type ClientId,
+  type GroupId,
+  idMaker,
+  type JobId,
+  type TokenId,
+  type UserId,
+} from './id.ts'
 import { type Once, type OnceResult, once } from './idempotency.ts'
+import * as jobs from './jobs/manage.ts'
+import { createWorker, type Worker } from './jobs/work.ts'
 import { type Keyring, openKeyring } from './keys/keyring.ts'
 import * as keys from './keys/list.ts'
 import { purgeKeys } from './keys/purge.ts'
@@ -25,6 +34,7 @@ import { cursorsFor, type ListCursors, type Page, pageOf } from './page.ts'
 import { updatePolicy } from './policy/manage.ts'
 import { DEFAULT_POLICY, type Policy } from './policy/policy.ts'
 import type { Random } from './random.ts'
+import { rehearsalsOf } from './rehearse.ts'
 import * as roles from './roles/manage.ts'
 import type { Secret } from './secret.ts'
 import type { Repositories, Store } from './store.ts'
@@ -104,6 +114,8 @@ function readsOf(deps: Deps) {
       clients.listClients(deps, caller, wish),
     grants: (caller: Caller, wish: Parameters<typeof grants.listGrants>[2]) =>
       grants.listGrants(deps, caller, wish),
+    job: (caller: Caller, id: JobId) => jobs.getJob(deps, caller, id),
+    jobs: (caller: Caller, wish: jobs.JobListWish) => jobs.listJobs(deps, caller, wish),
     keys: (caller: Caller) => keys.listKeys(deps, caller),
     audit: (caller: Caller, wish: tokens.ListWish<AuditFilter>) => listAudit(deps, caller, wish),
     auditCheckpoints: (caller: Caller) => listCheckpoints(deps, caller),
@@ -150,6 +162,8 @@ function writesOf(deps: Deps, tx: Repositories) {
       grants.withdrawFromClient(deps, tx, wish),
     withdrawGrant: (wish: Parameters<typeof grants.withdrawGrant>[2]) =>
       grants.withdrawGrant(deps, tx, wish),
+    createJob: (wish: Parameters<typeof jobs.createJob>[2]) => jobs.createJob(deps, tx, wish),
+    cancelJob: (wish: Parameters<typeof jobs.cancelJob>[2]) => jobs.cancelJob(deps, tx, wish),
     updatePolicy: (wish: Parameters<typeof updatePolicy>[2]) => updatePolicy(deps, tx, wish),
     /** As this transaction sees things, for steps that build on each other. */
     userByName: async (name: string) => tx.users.byUsernameKey(nameKey(name)),
@@ -206,6 +220,12 @@ export interface Core {
   isNew(): Promise<boolean>
   /** Records an export and compiles its query, for `read.exportPage`. */
   beginExport(caller: Caller, wish: inventory.ExportWish): Promise<inventory.CompiledQuery>
+  /** Reads a wish for a bulk action, for `writes.createJob`; see `planBulk`. */
+  planBulk(caller: Caller, wish: jobs.BulkWish): Promise<jobs.BulkPlan>
+  /** What would be hit by what ends tokens. */
+  rehearse: ReturnType<typeof rehearsalsOf>
+  /** Does bulk actions; see `createWorker`. */
+  worker(options: Parameters<typeof createWorker>[1]): Worker
   bootstrap(wish: BootstrapWish): Promise<Bootstrapped | undefined>
   breakGlass(username: string): Promise<Bootstrapped>
   /** Names of users, for showing who owns or made what. Missing: deleted. */
@@ -302,6 +322,9 @@ export async function createCore(options: CoreOptions): Promise<Core> {
         onProgress,
       }),
     beginExport: (caller, wish) => inventory.beginExport(deps, caller, wish),
+    planBulk: (caller, wish) => jobs.planBulk(deps, caller, wish),
+    rehearse: rehearsalsOf(deps),
+    worker: (options) => createWorker(deps, options),
     cursors: (list) => cursorsFor(keyring.derived('cursor'), list),
     isNew: async () => (await store.users.countAll()) === 0,
     bootstrap: (wish) => bootstrap(deps, wish),
@@ -384,6 +407,8 @@ async function purge({ store, clock, policy, audit }: Deps): Promise<number> {
     await tx.changes.prune(nowMs - CHANGE_LOG_TTL_MS)
     await tx.keys.purge('xms-login', nowMs - CHANGE_LOG_TTL_MS)
   })
+  await purgeBatches(store, (tx) => tx.jobs.sweep(PURGE_BATCH))
+  await purgeBatches(store, (tx) => tx.jobs.purge(endedBeforeMs, PURGE_BATCH))
   await purgeBatches(store, (tx) => tx.oauthRecords.purge(nowMs, PURGE_BATCH))
   await purgeBatches(store, (tx) => tx.grants.purge(endedBeforeMs, PURGE_BATCH))
   return purged

@@ -50,7 +50,7 @@ export class CoreError extends Error {
 
 /** The one wording for "there is nothing here that you may see", so that no caller can tell which. */
 export function notFound(
-  what: 'token' | 'user' | 'group' | 'role' | 'membership' | 'client' | 'grant' | 'key',
+  what: 'token' | 'user' | 'group' | 'role' | 'membership' | 'client' | 'grant' | 'key' | 'job',
 ): CoreError {
   return new CoreError('not_found', `There is no such ${what}.`)
 }

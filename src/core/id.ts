@@ -7,6 +7,8 @@ export type UserId = string & { readonly brand: 'UserId' }
 export type GroupId = string & { readonly brand: 'GroupId' }
 /** Of a client's row; what OAuth calls `client_id` is a text of its own. */
 export type ClientId = string & { readonly brand: 'ClientId' }
+/** Of an action on many tokens. */
+export type JobId = string & { readonly brand: 'JobId' }
 export type GrantId = string & { readonly brand: 'GrantId' }
 
 /** Makes UUIDv7 ids, so that ids sort by the time they were made. */

@@ -2,6 +2,7 @@ import type { AuditStore } from './audit/store.ts'
 import type { ClientStore } from './clients/store.ts'
 import type { GrantStore } from './grants/store.ts'
 import type { GroupStore } from './groups/store.ts'
+import type { JobStore } from './jobs/store.ts'
 import type { KeyStore } from './keys/store.ts'
 import type { PolicyStore } from './policy/policy.ts'
 import type { RoleStore } from './roles/store.ts'
@@ -94,6 +95,7 @@ export interface OauthRecordStore {
 export interface Repositories {
   tokens: TokenStore
   inventory: InventoryStore
+  jobs: JobStore
   users: UserStore
   groups: GroupStore
   roles: RoleStore

@@ -11,4 +11,6 @@ export interface ApiParts {
   config: Config
   metrics: Metrics
   health: Health
+  /** Does bulk actions; `wake` lets it look for a new one now. */
+  jobs: { wake(): void }
 }

@@ -8,6 +8,7 @@ import { grantStore } from './grants.ts'
 import { groupStore } from './groups.ts'
 import { idempotencyStore, keyStore, lockoutStore, policyStore } from './housekeeping.ts'
 import { inventoryStore } from './inventory.ts'
+import { jobStore } from './jobs.ts'
 import { emptyJournal, isEmpty, type Journal } from './journal.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import { oauthRecordStore } from './oauth-records.ts'
@@ -96,6 +97,7 @@ function repositories(
   return {
     tokens: tokenStore(db, locks),
     inventory: inventoryStore(db),
+    jobs: jobStore(db, locks),
     users: userStore(db, locks),
     groups: groupStore(db, locks),
     roles: roleStore(db, locks),

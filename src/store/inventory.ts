@@ -1,15 +1,24 @@
-import { type Kysely, type RawBuilder, sql } from 'kysely'
+import { type Kysely, type RawBuilder, type Selectable, type SqlBool, sql } from 'kysely'
+import type { TokenId, UserId } from '../core/id.ts'
 import type { Position } from '../core/page.ts'
-import { NEWEST_FIRST, type TokenQuery } from '../core/tokens/filter.ts'
+import { NEWEST_FIRST, type TokenOrder, type TokenQuery } from '../core/tokens/filter.ts'
 import type {
   Figure,
   FiguresBy,
   FindWish,
   FoundToken,
   InventoryStore,
+  ReachedToken,
 } from '../core/tokens/inventory-store.ts'
-import type { Schema } from './schema.ts'
-import { allOf, type Condition, conditionOf, isLabel, type LabelType } from './token-conditions.ts'
+import type { Schema, TokenTable } from './schema.ts'
+import {
+  allOf,
+  type Condition,
+  conditionOf,
+  isIn,
+  isLabel,
+  type LabelType,
+} from './token-conditions.ts'
 import { earlier, idQueries, later, type Place, type Walk, walkFor } from './token-sources.ts'
 import { toToken } from './tokens.ts'
 
@@ -30,6 +39,7 @@ export interface InventorySizes {
 
 const SIZES: InventorySizes = { few: 5000, step: 20_000, askingStep: 4000 }
 const DAY_MS = 86_400_000
+const OLDEST_FIRST: TokenOrder = { by: 'created', descending: false }
 
 /** SQLite works while everybody waits, so a long walk lets others go first after each step. */
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve))
@@ -62,6 +72,8 @@ export function inventoryStore(
   { few: limit, step, askingStep }: InventorySizes = SIZES,
 ): InventoryStore {
   const run = async <T>(query: RawBuilder<T>): Promise<T[]> => (await query.execute(db)).rows
+
+  const reached = () => db.selectFrom('token').select(REACHED_COLUMNS)
 
   /** Queries that name every token of `query`, if those are few; else undefined. */
   async function fewOf(query: TokenQuery, nowMs: number): Promise<Few | undefined> {
@@ -197,6 +209,38 @@ export function inventoryStore(
         return token === undefined ? [] : [{ token, at }]
       })
     },
+    async reach(query, { after, size, nowMs }) {
+      const from = after === undefined ? undefined : { ...after, direction: 'after' as const }
+      const places = await placesOf(query, { order: OLDEST_FIRST, from, size, nowMs })
+      if (places.length === 0) return []
+      const ids = places.map(({ id }) => id)
+      const rows = await reached().where('id', 'in', ids).execute()
+      return rows.map(toReached).sort(byAge)
+    },
+    async reachFrom({ trees, alone }, query, nowMs) {
+      const dying = [...trees, ...alone]
+      if (dying.length === 0) return []
+      const families = isIn(
+        sql`family_id`,
+        await run(
+          sql<{ family_id: string }>`select distinct family_id from token
+            where ${isIn(sql`id`, trees)}`,
+        ).then((rows) => rows.map(({ family_id }) => family_id)),
+      )
+      const rows = await reached()
+        .where(
+          sql<SqlBool>`id in (
+            with recursive doomed(id) as (
+              select id from token where ${isIn(sql`id`, dying)}
+              union select id from token where ${families}
+              union select child.id from token child join doomed on child.parent_id = doomed.id)
+            select id from doomed)`,
+        )
+        .where('revoked_at_ms', 'is', null)
+        .where(conditionOf({ not: query }, nowMs))
+        .execute()
+      return rows.map(toReached).sort(byAge)
+    },
     async countTokens(query, nowMs) {
       let total = 0
       for await (const { head, from, where } of partsOf(query, nowMs, { needsToken: false })) {
@@ -215,6 +259,41 @@ export function inventoryStore(
       return by === 'month' ? byMonth(figures) : (figures as Figure[])
     },
   }
+}
+
+const REACHED_COLUMNS = [
+  'id',
+  'kind',
+  'owner_id',
+  'via',
+  'created_at_ms',
+  'expires_at_ms',
+  'revoked_at_ms',
+  'superseded_at_ms',
+  'last_used_at_ms',
+  'last_used_ip',
+] as const
+
+function toReached(
+  row: Selectable<Pick<TokenTable, (typeof REACHED_COLUMNS)[number]>>,
+): ReachedToken {
+  return {
+    id: row.id as TokenId,
+    kind: row.kind as ReachedToken['kind'],
+    ownerId: row.owner_id as UserId,
+    via: row.via as ReachedToken['via'],
+    createdAtMs: row.created_at_ms,
+    expiresAtMs: row.expires_at_ms ?? undefined,
+    revokedAtMs: row.revoked_at_ms ?? undefined,
+    supersededAtMs: row.superseded_at_ms ?? undefined,
+    lastUsedAtMs: row.last_used_at_ms ?? undefined,
+    lastUsedIp: row.last_used_ip ?? undefined,
+  }
+}
+
+function byAge(a: ReachedToken, b: ReachedToken): number {
+  if (a.createdAtMs !== b.createdAtMs) return a.createdAtMs - b.createdAtMs
+  return a.id < b.id ? -1 : 1
 }
 
 interface Few {

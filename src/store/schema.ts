@@ -42,6 +42,8 @@ export interface Schema {
     sealed: string
     expires_at_ms: number
   }
+  bulk_job: BulkJobTable
+  bulk_job_token: { job_id: string; position: number; token_id: string }
   lockout: { account: string; failures: number; locked_until_ms: number | null; at_ms: number }
 }
 
@@ -185,6 +187,36 @@ export interface OauthRecordTable {
   sealed: string
   expires_at_ms: number
   consumed_at_ms: number | null
+}
+
+export interface BulkJobTable {
+  id: string
+  action: string
+  new_expires_at_ms: number | null
+  /** As it was written. */
+  query: string
+  /** What it meant, as JSON. */
+  filter: string
+  reason: string
+  owner_id: string
+  token_id: string
+  origin: string
+  outlives_token: number
+  state: string
+  problem: string | null
+  /** How far the tokens have been picked, as JSON. */
+  place: string | null
+  total: number
+  done: number
+  changed: number
+  skipped: number
+  created_at_ms: number
+  started_at_ms: number | null
+  updated_at_ms: number
+  finished_at_ms: number | null
+  /** The node that works on it, and until when nobody else does. */
+  node: string | null
+  node_until_ms: number | null
 }
 
 export interface AuditTable {

@@ -95,7 +95,8 @@ export function isLabel(field: string): field is LabelType {
   return field === 'role' || field === 'scope' || field === 'group'
 }
 
-function neverCondition(field: TimeField): Condition {
+function neverCondition(field: TimeField | 'group'): Condition {
+  if (field === 'group') return sql`token.groups is null`
   if (field === 'used') return sql`${numberOf('used_order')} = ${NEVER_USED}`
   if (field === 'expires') return sql`${numberOf('expires_order')} = ${NEVER_EXPIRES}`
   return sql`${numberOf(TIME_COLUMNS[field])} is null`

@@ -356,6 +356,11 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
       const row = await tokens().where('id', '=', id).executeTakeFirst()
       return row === undefined ? undefined : toToken(row)
     },
+    async byIds(ids) {
+      if (ids.length === 0) return []
+      const rows = await tokens().where('id', 'in', ids).execute()
+      return rows.map(toToken)
+    },
     bySerial: (serial) => one(tokens().where('serial', '=', serial)),
     byDigest: (digest) => one(tokens().where('digest', '=', digest)),
     async list(filter, from, size, nowMs) {
@@ -515,6 +520,34 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
         sql`select id from token where client_id = ${id} and revoked_at_ms is null`,
         revocation,
       ),
+    async revokeMany({ trees, alone }, revocation) {
+      const hits: Hit[] = []
+      const those = (ids: readonly TokenId[]) =>
+        sql`select id from token where id in (${sql.join(ids)})`
+      if (trees.length > 0) hits.push(...(await revokeAll(those(trees), revocation)))
+      if (alone.length > 0)
+        hits.push(...(await revokeAll(those(alone), revocation, { alone: true })))
+      return hits
+    },
+    async shorten(ids, expiresAtMs, atMs) {
+      if (ids.length === 0) return []
+      const live = db
+        .selectFrom('token')
+        .select('id')
+        .where('id', 'in', ids)
+        .where('revoked_at_ms', 'is', null)
+        .where('superseded_at_ms', 'is', null)
+        .where((eb) =>
+          eb.or([eb('expires_at_ms', 'is', null), eb('expires_at_ms', '>', expiresAtMs)]),
+        )
+      const rows = await db
+        .updateTable('token')
+        .set({ expires_at_ms: expiresAtMs, updated_at_ms: atMs })
+        .where('id', 'in', locks.rows(live.orderBy('id')))
+        .returning('id')
+        .execute()
+      return rows.map(({ id }) => id as TokenId)
+    },
     async recordUse(uses) {
       // In one order everywhere, so that two nodes do not wait for each other.
       for (const use of uses.toSorted((a, b) => (a.tokenId < b.tokenId ? -1 : 1))) {

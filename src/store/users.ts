@@ -133,7 +133,7 @@ export function userStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): UserStor
         .where('id', '=', id)
         .execute()
     },
-    async countUsableAdmins() {
+    async countUsableAdmins(exceptId) {
       await locks.hold('admins')
       const { count } = await db
         .selectFrom('user')
@@ -141,6 +141,7 @@ export function userStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): UserStor
         .where('deleted_at_ms', 'is', null)
         .where('global_role', '=', 'ADMIN')
         .where('active', '=', 1)
+        .$if(exceptId !== undefined, (query) => query.where('id', '!=', exceptId ?? ''))
         .where((eb) =>
           eb.or([
             eb('password_hash', 'is not', null),

@@ -2,10 +2,12 @@ import type * as sdk from '@mintmark/sdk'
 import type { Static } from 'typebox'
 import { expectTypeOf, it } from 'vitest'
 import type { AuditEvent, Checkpoints } from '../../src/http/api/audit.ts'
+import type { BlastRadius } from '../../src/http/api/blast-radius.ts'
 import type * as clients from '../../src/http/api/clients.ts'
 import type { ExplainAnswer, ExplainQuestion, Explanation } from '../../src/http/api/explain.ts'
 import type { OAuthGrant } from '../../src/http/api/grants.ts'
 import type { TokenCount, TokenStats } from '../../src/http/api/inventory.ts'
+import type { BulkRequest, Job } from '../../src/http/api/jobs.ts'
 import type { Key } from '../../src/http/api/keys.ts'
 import type { Policy } from '../../src/http/api/policy.ts'
 import type * as wire from '../../src/http/api/schemas.ts'
@@ -36,12 +38,15 @@ it('what the API answers is what the SDK says', () => {
   expectTypeOf<Static<typeof clients.IssuedClient>>().toEqualTypeOf<sdk.IssuedOAuthClient>()
   expectTypeOf<Static<typeof OAuthGrant>>().toEqualTypeOf<sdk.OAuthGrant>()
   expectTypeOf<Static<typeof Explanation>>().toEqualTypeOf<sdk.Explanation>()
+  expectTypeOf<Static<typeof Job>>().toEqualTypeOf<sdk.Job>()
+  expectTypeOf<Static<typeof BlastRadius>>().toEqualTypeOf<sdk.BlastRadius>()
   type TokenPage = ReturnType<typeof wire.pageOf<typeof wire.Token>>
   expectTypeOf<Static<TokenPage>>().toEqualTypeOf<sdk.Page<sdk.Token>>()
 })
 
 it('what the SDK asks is what the API takes', () => {
   expectTypeOf<Static<typeof NewToken>>().toEqualTypeOf<sdk.NewToken>()
+  expectTypeOf<Omit<Static<typeof BulkRequest>, 'dry_run'>>().toEqualTypeOf<sdk.BulkWish>()
   expectTypeOf<Static<typeof clients.NewOAuthClient>>().toEqualTypeOf<sdk.NewOAuthClient>()
   expectTypeOf<Static<typeof clients.OAuthClientEdit>>().toEqualTypeOf<sdk.OAuthClientEdit>()
   expectTypeOf<Static<typeof Question>>().toEqualTypeOf<sdk.Question>()

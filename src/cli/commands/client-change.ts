@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { NewOAuthClient, OAuthClientEdit, OAuthClientType } from '@mintmark/sdk'
 import { type Command, Option } from 'commander'
+import { answerBlastRadius } from '../blast-radius-text.ts'
 import { aboutClient, answerClient } from '../client-text.ts'
 import { grantTypes, jwksOf, signingAlgorithmOf, subjectModeOf } from '../client-values.ts'
 import { leaf, repeated } from '../command.ts'
@@ -83,6 +84,7 @@ interface UpdateOptions extends Omit<SettingOptions, 'jwks'> {
   jwks?: SettingOptions['jwks'] | false
   enable?: boolean
   disable?: boolean
+  dryRun?: boolean
   yes?: boolean
 }
 
@@ -109,10 +111,17 @@ function updateClient(client: Command, terminal: Terminal): void {
     .addOption(
       new Option('--disable', 'revoke all that it was given, and give nothing').conflicts('enable'),
     )
+    .option('--dry-run', 'with --disable alone: only show which tokens would be hit')
     .option('--yes', 'do not ask before disabling')
     .action(async (id: string, options: UpdateOptions) => {
       const edit = editOf(options)
       const { clients } = connect(terminal)
+      if (options.dryRun === true) {
+        const onlyDisables = edit.active === false && Object.keys(edit).length === 1
+        if (!onlyDisables) throw wrongUsage('--dry-run is for --disable alone.')
+        answerBlastRadius(terminal, options, await clients.disableDryRun(id))
+        return
+      }
       if (edit.active === false) {
         const question = `Disable the client "${visible(id)}" and revoke all its tokens for good?`
         await confirm(terminal, { yes: options.yes, question })

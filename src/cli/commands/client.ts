@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { answerBlastRadius } from '../blast-radius-text.ts'
 import { aboutClient } from '../client-text.ts'
 import { branch, leaf } from '../command.ts'
 import { connect } from '../connect.ts'
@@ -68,9 +69,14 @@ function deleteClient(client: Command, terminal: Terminal): void {
     examples: ['mintmark client delete portal --yes'],
   })
     .argument('<client>', 'client id or id')
+    .option('--dry-run', 'only show which tokens would be hit')
     .option('--yes', 'do not ask')
-    .action(async (id: string, options: JsonOption & { yes?: boolean }) => {
+    .action(async (id: string, options: JsonOption & { yes?: boolean; dryRun?: boolean }) => {
       const { clients } = connect(terminal)
+      if (options.dryRun === true) {
+        answerBlastRadius(terminal, options, await clients.deleteDryRun(id))
+        return
+      }
       const found = await clients.get(id)
       const question = `Delete the client "${visible(found.name)}" and revoke all its tokens for good?`
       await confirm(terminal, { yes: options.yes, question })

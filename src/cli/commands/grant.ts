@@ -1,5 +1,6 @@
 import type { Client, OAuthGrant, OAuthGrantQuery } from '@mintmark/sdk'
 import type { Command } from 'commander'
+import { answerBlastRadius } from '../blast-radius-text.ts'
 import { branch, leaf } from '../command.ts'
 import { connect } from '../connect.ts'
 import { type ListOptions, paged, printList } from '../list.ts'
@@ -52,7 +53,13 @@ function withdrawGrant(grant: Command, terminal: Terminal): void {
     examples: ['mintmark grant withdraw <id>'],
   })
     .argument('<id>', 'id of the grant')
-    .action(async (id: string, options: JsonOption) => {
+    .option('--dry-run', 'only show which tokens would be hit')
+    .action(async (id: string, options: JsonOption & { dryRun?: boolean }) => {
+      if (options.dryRun === true) {
+        const radius = await connect(terminal).grants.withdrawDryRun(grantId(id))
+        answerBlastRadius(terminal, options, radius)
+        return
+      }
       const done = await connect(terminal).grants.withdraw(grantId(id))
       answer(terminal, {
         ...options,

@@ -1,5 +1,6 @@
 import type { Client, Group, Member, Mode } from '@mintmark/sdk'
 import type { Command } from 'commander'
+import { answerBlastRadius } from '../blast-radius-text.ts'
 import { branch, leaf } from '../command.ts'
 import { connect } from '../connect.ts'
 import { wrongUsage } from '../failure.ts'
@@ -102,10 +103,15 @@ function updateGroup(group: Command, terminal: Terminal): void {
 function deleteGroup(group: Command, terminal: Terminal): void {
   leaf(group, 'delete', { summary: 'Delete a group with its memberships' })
     .argument('<group>', 'name or id')
+    .option('--dry-run', 'only show which tokens would be hit')
     .option('--yes', 'do not ask')
-    .action(async (name: string, options: JsonOption & { yes?: boolean }) => {
+    .action(async (name: string, options: JsonOption & { yes?: boolean; dryRun?: boolean }) => {
       const client = connect(terminal)
       const id = await groupIdOf(client, name)
+      if (options.dryRun === true) {
+        answerBlastRadius(terminal, options, await client.groups.deleteDryRun(id))
+        return
+      }
       const question = `Delete the group "${visible(name)}" with its memberships?`
       await confirm(terminal, { yes: options.yes, question })
       await client.groups.delete(id)

@@ -13,7 +13,6 @@ import { expiresAt, expiry, jsonObject } from '../values.ts'
 export function changeTokenCommands(token: Command, terminal: Terminal): void {
   updateToken(token, terminal)
   rotateToken(token, terminal)
-  revokeToken(token, terminal)
 }
 
 function updateToken(token: Command, terminal: Terminal): void {
@@ -57,30 +56,5 @@ function rotateToken(token: Command, terminal: Terminal): void {
       const once = { idempotencyKey: randomUUID() }
       const next = await connect(terminal).tokens.rotate(tokenId(id), wish, once)
       answerToken(terminal, { options, token: next, verb: 'Rotated' })
-    })
-}
-
-function revokeToken(token: Command, terminal: Terminal): void {
-  leaf(token, 'revoke', {
-    summary: 'Revoke a token for good, with its family; dead when this returns',
-    details: 'Does not ask first: a leaked token must die fast.',
-    examples: ['mintmark token revoke <id> --reason "in a public repository"'],
-  })
-    .argument('<id>', 'id of the token, or self for the one in use')
-    .option('--reason <text>', 'for the audit trail')
-    .action(async (id: string, options: JsonOption & { reason?: string }) => {
-      const { tokens } = connect(terminal)
-      const wish = options.reason === undefined ? {} : { reason: options.reason }
-      const done = await (id === 'self'
-        ? tokens.revokeSelf(wish)
-        : tokens.revoke(tokenId(id), wish))
-      answer(terminal, {
-        ...options,
-        document: done,
-        text: () =>
-          done.revoked.length === 0
-            ? 'It was no longer active. Nothing was changed.'
-            : ['Revoked:', ...done.revoked].join('\n  '),
-      })
     })
 }

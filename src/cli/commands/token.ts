@@ -6,6 +6,7 @@ import { createTokenCommand } from './token-create.ts'
 import { explainTokenCommand } from './token-explain.ts'
 import { tokenInventoryCommands } from './token-inventory.ts'
 import { readTokenCommands } from './token-read.ts'
+import { revokeTokenCommands } from './token-revoke.ts'
 import { verifyTokenCommand } from './token-verify.ts'
 
 export function tokenCommands(program: Command, terminal: Terminal): void {
@@ -14,6 +15,7 @@ export function tokenCommands(program: Command, terminal: Terminal): void {
   readTokenCommands(token, terminal)
   tokenInventoryCommands(token, terminal)
   changeTokenCommands(token, terminal)
+  revokeTokenCommands(token, terminal)
   verifyTokenCommand(token, terminal)
   explainTokenCommand(token, terminal)
 }

@@ -1,5 +1,6 @@
 import type { Client, GlobalRole, UserEdit, UserKind, UserWithRights } from '@mintmark/sdk'
 import type { Command } from 'commander'
+import { answerBlastRadius } from '../blast-radius-text.ts'
 import { branch, leaf, repeated } from '../command.ts'
 import { connect } from '../connect.ts'
 import { wrongUsage } from '../failure.ts'
@@ -33,6 +34,7 @@ interface UpdateOptions extends ProfileOptions {
   disable?: boolean
   role?: string[]
   removeRole?: string[]
+  dryRun?: boolean
 }
 
 interface UserListOptions extends ListOptions {
@@ -142,10 +144,17 @@ function updateUser(user: Command, terminal: Terminal): void {
     .option('--disable', 'refuse the user and all of the user’s tokens')
     .option('--role <name>', 'give this role, too; may be repeated', repeated)
     .option('--remove-role <name>', 'take this role away; may be repeated', repeated)
+    .option('--dry-run', 'with --disable alone: only show which tokens would be hit')
     .action(async (name: string, options: UpdateOptions) => {
       const client = connect(terminal)
       const id = await userIdOf(client, name)
-      print(terminal, options, await client.users.update(id, await editOf(client, id, options)))
+      const edit = await editOf(client, id, options)
+      if (options.dryRun === true) {
+        if (!onlyDisables(edit)) throw wrongUsage('--dry-run is for --disable alone.')
+        answerBlastRadius(terminal, options, await client.users.disableDryRun(id))
+        return
+      }
+      print(terminal, options, await client.users.update(id, edit))
     })
 }
 
@@ -165,16 +174,25 @@ async function editOf(client: Client, id: string, options: UpdateOptions): Promi
   throw wrongUsage('Say what to change.')
 }
 
+function onlyDisables(edit: UserEdit): boolean {
+  return edit.active === false && Object.keys(edit).length === 1
+}
+
 function deleteUser(user: Command, terminal: Terminal): void {
   leaf(user, 'delete', {
     summary: 'Delete a user and revoke everything of theirs',
     examples: ['mintmark user delete bob --yes'],
   })
     .argument('<user>', 'username or id')
+    .option('--dry-run', 'only show which tokens would be hit')
     .option('--yes', 'do not ask')
-    .action(async (name: string, options: JsonOption & { yes?: boolean }) => {
+    .action(async (name: string, options: JsonOption & { yes?: boolean; dryRun?: boolean }) => {
       const client = connect(terminal)
       const id = await userIdOf(client, name)
+      if (options.dryRun === true) {
+        answerBlastRadius(terminal, options, await client.users.deleteDryRun(id))
+        return
+      }
       const question = `Delete the user "${visible(name)}" and revoke all their tokens for good?`
       await confirm(terminal, { yes: options.yes, question })
       await client.users.delete(id)

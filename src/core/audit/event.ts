@@ -36,6 +36,9 @@ export const AUDIT_ACTIONS = [
   'client.deleted',
   'grant.given',
   'grant.withdrawn',
+  'job.created',
+  'job.cancelled',
+  'job.finished',
   'key.rotated',
   'key.purged',
   'server.bootstrapped',
@@ -51,6 +54,7 @@ export type AuditSubject =
   | 'grant'
   | 'policy'
   | 'key'
+  | 'job'
   | 'server'
 
 /** Who did what to what, from where. Holds no secrets. */

@@ -176,8 +176,7 @@ export async function deleteClient(
   tx: Repositories,
   { caller, id }: { caller: Caller; id: string },
 ): Promise<void> {
-  mustBeAllowed(caller.principal, 'client.manage', { what: undefined, policy: deps.policy() })
-  const client = await mustFind(tx, id)
+  const client = await mustBeManageable(deps, tx, { caller, id })
   const reason = 'client deleted'
   await endAccess(deps, tx, { caller, id: client.id, reason })
   await tx.clients.remove(client.id, deps.clock.now())
@@ -190,6 +189,16 @@ export async function deleteClient(
     subjectId: client.id,
     before: clientFacts(client),
   })
+}
+
+/** The client, once it is settled that the caller may change it. Throws `not_found`, `forbidden`. */
+export async function mustBeManageable(
+  deps: Deps,
+  tx: Repositories,
+  { caller, id }: { caller: Caller; id: string },
+): Promise<Client> {
+  mustBeAllowed(caller.principal, 'client.manage', { what: undefined, policy: deps.policy() })
+  return mustFind(tx, id)
 }
 
 /** By its id or by what OAuth calls `client_id`. Throws `forbidden`, `not_found`. */

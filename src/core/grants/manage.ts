@@ -49,15 +49,24 @@ export async function withdrawGrant(
   tx: Repositories,
   { caller, id, reason }: { caller: Caller; id: GrantId; reason: string },
 ): Promise<Revoked> {
+  await mustBeWithdrawable(deps, tx, { caller, id })
+  const cleanReason = checkProse(reason, { what: 'The reason', maxLength: 500 })
+  const hits = await revokeGrant(deps, tx, { actor: caller, id, reason: cleanReason })
+  return { revoked: hits.map((hit) => hit.id) }
+}
+
+/** Throws `not_found` and `forbidden`, unless the caller may withdraw the grant. */
+export async function mustBeWithdrawable(
+  deps: Deps,
+  tx: Repositories,
+  { caller, id }: { caller: Caller; id: GrantId },
+): Promise<void> {
   const policy = deps.policy()
   const grant = await tx.grants.byId(id)
   if (grant === undefined) throw notFound('grant')
   const of = { what: { userId: grant.userId }, policy }
   if (!can(caller.principal, 'grant.list', of)) throw notFound('grant')
   mustBeAllowed(caller.principal, 'grant.withdraw', of)
-  const cleanReason = checkProse(reason, { what: 'The reason', maxLength: 500 })
-  const hits = await revokeGrant(deps, tx, { actor: caller, id, reason: cleanReason })
-  return { revoked: hits.map((hit) => hit.id) }
 }
 
 /** More than anybody has to one client: one per login. */

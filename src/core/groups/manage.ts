@@ -93,8 +93,7 @@ export async function deleteGroup(
   tx: Repositories,
   { caller, id }: { caller: Caller; id: GroupId },
 ): Promise<void> {
-  const group = await readable(deps, caller, await tx.groups.byId(id))
-  mustBeAllowed(caller.principal, 'group.manage', { what: undefined, policy: deps.policy() })
+  const group = await mustBeManageable(deps, tx, { caller, id })
   const members = await tx.groups.membershipsOfGroup(id)
   await tx.groups.remove(id, deps.clock.now())
   await tx.changes.append({ subject: 'group', id })
@@ -108,6 +107,17 @@ export async function deleteGroup(
       members: members.map(({ userId, mode }) => ({ userId, mode })),
     },
   })
+}
+
+/** The group, once it is settled that the caller may delete it. Throws `not_found`, `forbidden`. */
+export async function mustBeManageable(
+  deps: Deps,
+  tx: Repositories,
+  { caller, id }: { caller: Caller; id: GroupId },
+): Promise<Group> {
+  const group = await readable(deps, caller, await tx.groups.byId(id))
+  mustBeAllowed(caller.principal, 'group.manage', { what: undefined, policy: deps.policy() })
+  return group
 }
 
 export interface MembershipWish {

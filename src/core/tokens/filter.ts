@@ -29,7 +29,8 @@ export type TokenTest =
   | { field: WordField; oneOf: readonly string[] }
   | { field: 'state'; oneOf: readonly TokenState[] }
   | { field: 'name' | 'text'; contains: string }
-  | { field: TimeField; never: true }
+  /** Of groups: not limited to any. */
+  | { field: TimeField | 'group'; never: true }
   | { field: TimeField; during: Period }
   /** Address keys, both included (see `rangeKeys`). */
   | { field: 'ip'; fromKey: string; toKey: string }

@@ -1,3 +1,4 @@
+import type { TokenId } from '../id.ts'
 import type { Position } from '../page.ts'
 import type { TokenOrder, TokenQuery } from './filter.ts'
 import type { Token } from './token.ts'
@@ -6,6 +7,27 @@ import type { Token } from './token.ts'
 export interface FoundToken {
   token: Token
   at: Position['at']
+}
+
+/** What counts of a token that something would reach. */
+export type ReachedToken = Pick<
+  Token,
+  | 'id'
+  | 'kind'
+  | 'ownerId'
+  | 'via'
+  | 'createdAtMs'
+  | 'expiresAtMs'
+  | 'revokedAtMs'
+  | 'supersededAtMs'
+  | 'lastUsedAtMs'
+  | 'lastUsedIp'
+>
+
+/** Tokens that die, each with what is derived from it: `trees` with their families as well. */
+export interface Roots {
+  trees: readonly TokenId[]
+  alone: readonly TokenId[]
 }
 
 /** What figures can be grouped by. */
@@ -44,6 +66,13 @@ export interface FindWish {
  */
 export interface InventoryStore {
   find(query: TokenQuery, wish: FindWish): Promise<FoundToken[]>
+  /** Oldest first, beyond `after`; `size` at most. */
+  reach(
+    query: TokenQuery,
+    wish: { after: Pick<Position, 'at' | 'id'> | undefined; size: number; nowMs: number },
+  ): Promise<ReachedToken[]>
+  /** What dies with these tokens, is not dead yet, and is not meant by `query` itself. */
+  reachFrom(roots: Roots, query: TokenQuery, nowMs: number): Promise<ReachedToken[]>
   countTokens(query: TokenQuery, nowMs: number): Promise<number>
   /** In no order. A token counts for each of its roles, scopes and groups. */
   figures(query: TokenQuery, by: FiguresBy, nowMs: number): Promise<Figure[]>

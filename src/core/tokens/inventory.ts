@@ -29,7 +29,7 @@ export interface CompiledQuery {
  * What a query means for this caller: never a token that the caller may not list. Throws
  * `invalid_input` with a column, and `forbidden` for a filter by somebody else's id.
  */
-async function compileQuery(
+export async function compileQuery(
   deps: Deps,
   caller: Caller,
   { query, filter }: InventoryWish,
@@ -162,6 +162,7 @@ export async function beginExport(
 const FOREIGN_SECRET =
   /\b(?:[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})\b/gi
 
-function redacted(text: string): string {
+/** A query as it may be kept. */
+export function redacted(text: string): string {
   return text.replace(SECRET_PATTERN, '[secret]').replace(FOREIGN_SECRET, '[secret]')
 }

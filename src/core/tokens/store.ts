@@ -1,6 +1,7 @@
 import type { ClientId, GrantId, GroupId, TokenId, UserId } from '../id.ts'
 import type { Position } from '../page.ts'
 import type { SecretDigest } from '../secret.ts'
+import type { Roots } from './inventory-store.ts'
 import type { Token, TokenKind, TokenState, Via } from './token.ts'
 
 /** A token about to be saved; the store gives the serial unless it is taken over. */
@@ -100,6 +101,8 @@ export interface TokenStore {
   byId(id: TokenId): Promise<Token | undefined>
   /** The same, but others may change the token meanwhile, unless it is held. */
   glance(id: TokenId): Promise<Token | undefined>
+  /** Those that there are, in no order. Others may change them meanwhile. */
+  byIds(ids: readonly TokenId[]): Promise<Token[]>
   /** The current token of a lineage, never a superseded one. */
   bySerial(serial: number): Promise<Token | undefined>
   byDigest(digest: SecretDigest): Promise<Token | undefined>
@@ -164,6 +167,10 @@ export interface TokenStore {
   revokeFamily(id: GrantId, revocation: Revocation): Promise<Hit[]>
   /** Revokes all that a client was given, and what is derived from it. */
   revokeOfClient(id: ClientId, revocation: Revocation): Promise<Hit[]>
+  /** Revokes these tokens with what dies with them. Returns whom it hit. */
+  revokeMany(roots: Roots, revocation: Revocation): Promise<Hit[]>
+  /** Lets these tokens end then, unless they end before or were revoked or superseded. Returns whom it hit. */
+  shorten(ids: readonly TokenId[], expiresAtMs: number, atMs: number): Promise<TokenId[]>
   recordUse(uses: Usage[]): Promise<void>
   /** Deletes at most `limit` rows that ended before `endedBeforeMs`. Returns how many. */
   purge(endedBeforeMs: number, limit: number): Promise<number>

@@ -105,7 +105,10 @@ export function isForTokenEndpoint(kind: TokenKind): boolean {
 }
 
 /** The state at `nowMs`. Revoked wins over everything, superseded over expired. */
-export function stateOf(token: Token, nowMs: number): TokenState {
+export function stateOf(
+  token: Pick<Token, 'revokedAtMs' | 'supersededAtMs' | 'expiresAtMs'>,
+  nowMs: number,
+): TokenState {
   if (token.revokedAtMs !== undefined) return 'revoked'
   if (token.supersededAtMs !== undefined) return 'superseded'
   if (token.expiresAtMs !== undefined && token.expiresAtMs <= nowMs) return 'expired'

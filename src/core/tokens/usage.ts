@@ -13,6 +13,8 @@ export interface UsageCollector {
   lastUsedAtMs(tokenId: TokenId): number | undefined
   /** The token as a reader should see it: with the uses that are not flushed yet. */
   overlay(token: Token): Token
+  /** The same for what knows only its last use. */
+  latest<T extends Pick<Token, 'id' | 'lastUsedAtMs' | 'lastUsedIp'>>(token: T): T
   flush(): Promise<void>
 }
 
@@ -43,6 +45,16 @@ export function usageCollector(store: Store): UsageCollector {
     }
   }
 
+  function latest<T extends Pick<Token, 'id' | 'lastUsedAtMs' | 'lastUsedIp'>>(token: T): T {
+    let seen = token
+    for (const use of [flushing.get(token.id), pending.get(token.id)]) {
+      if (use === undefined) continue
+      const lastUsedAtMs = Math.max(use.lastUsedAtMs, seen.lastUsedAtMs ?? 0)
+      seen = { ...seen, lastUsedAtMs, lastUsedIp: use.lastUsedIp ?? seen.lastUsedIp }
+    }
+    return seen
+  }
+
   return {
     record(tokenId, atMs, ip) {
       const use = pending.get(tokenId)
@@ -56,18 +68,13 @@ export function usageCollector(store: Store): UsageCollector {
     },
     lastUsedAtMs: (tokenId) => (pending.get(tokenId) ?? flushing.get(tokenId))?.lastUsedAtMs,
     overlay(token) {
-      let seen = token
-      for (const use of [flushing.get(token.id), pending.get(token.id)]) {
-        if (use === undefined) continue
-        seen = {
-          ...seen,
-          lastUsedAtMs: Math.max(use.lastUsedAtMs, seen.lastUsedAtMs ?? 0),
-          lastUsedIp: use.lastUsedIp ?? seen.lastUsedIp,
-          useCount: seen.useCount + use.count,
-        }
-      }
-      return seen
+      const seen = latest(token)
+      if (seen === token) return token
+      const uses = [flushing.get(token.id), pending.get(token.id)]
+      const count = uses.reduce((sum, use) => sum + (use?.count ?? 0), 0)
+      return { ...seen, useCount: token.useCount + count }
     },
+    latest,
     flush() {
       running ??= write().finally(() => {
         running = undefined

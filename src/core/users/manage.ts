@@ -166,18 +166,39 @@ export async function deleteUser(
   tx: Repositories,
   { caller, id }: { caller: Caller; id: UserId },
 ): Promise<void> {
-  const policy = deps.policy()
-  mustBeVisible(caller.principal, 'user.read', { what: { id }, policy })
-  mustBeAllowed(caller.principal, 'user.manage', { what: undefined, policy })
-  const user = await tx.users.byId(id)
-  if (user === undefined) throw notFound('user')
+  const user = await mustBeDeletable(deps, tx, { caller, id })
+  await removeUser(deps, tx, { actor: caller, user, reason: 'user deleted' })
+}
+
+/** The user, once it is settled that the caller may delete it. Throws what `deleteUser` throws. */
+export async function mustBeDeletable(
+  deps: Deps,
+  tx: Repositories,
+  { caller, id }: { caller: Caller; id: UserId },
+): Promise<User> {
+  const user = await mustBeDisablable(deps, tx, { caller, id })
   if (user.kind === 'service' && (await tx.clients.byServiceUser(id)) !== undefined) {
     throw new CoreError(
       'conflict',
       'This is the service account of an OAuth client. Delete the client, and it goes with it.',
     )
   }
-  await removeUser(deps, tx, { actor: caller, user, reason: 'user deleted' })
+  return user
+}
+
+/** The user, once it is settled that the caller may disable it. Throws `not_found`, `forbidden`, `last_admin`. */
+export async function mustBeDisablable(
+  deps: Deps,
+  tx: Repositories,
+  { caller, id }: { caller: Caller; id: UserId },
+): Promise<User> {
+  const policy = deps.policy()
+  mustBeVisible(caller.principal, 'user.read', { what: { id }, policy })
+  mustBeAllowed(caller.principal, 'user.manage', { what: undefined, policy })
+  const user = await tx.users.byId(id)
+  if (user === undefined) throw notFound('user')
+  await mustKeepAnAdmin(tx, id)
+  return user
 }
 
 /** Deletes a user once it is settled that the actor may. Throws `last_admin`. */
@@ -203,8 +224,8 @@ export async function removeUser(
 }
 
 /** Checked inside the transaction that changes users, so that two admins demoting each other cannot both win. */
-async function mustKeepAnAdmin(tx: Repositories): Promise<void> {
-  if ((await tx.users.countUsableAdmins()) > 0) return
+async function mustKeepAnAdmin(tx: Repositories, exceptId?: UserId): Promise<void> {
+  if ((await tx.users.countUsableAdmins(exceptId)) > 0) return
   throw new CoreError(
     'last_admin',
     'This is the last administrator who can log in. Give another user the role ADMIN and a password first.',

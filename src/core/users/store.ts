@@ -68,7 +68,7 @@ export interface UserStore {
   /** Marks the user deleted and frees username and email. The id is never used again. */
   remove(id: UserId, atMs: number): Promise<void>
   /** Active admins who can log in: by password, or through an upstream provider. */
-  countUsableAdmins(): Promise<number>
+  countUsableAdmins(exceptId?: UserId): Promise<number>
   /** Whether somebody else has this as username or email, so that one name never means two people. */
   isNameTaken(key: string, exceptId: UserId): Promise<boolean>
   countAll(): Promise<number>

@@ -10,6 +10,7 @@ import { explainRoutes } from './explain.ts'
 import { grantRoutes } from './grants.ts'
 import { groupRoutes } from './groups.ts'
 import { inventoryRoutes } from './inventory.ts'
+import { jobRoutes } from './jobs.ts'
 import { keyRoutes } from './keys.ts'
 import { policyRoutes } from './policy.ts'
 import { roleRoutes } from './roles.ts'
@@ -26,6 +27,7 @@ export async function registerApi(app: FastifyInstance, parts: ApiParts): Promis
   sessionRoutes(scope, parts)
   tokenRoutes(scope, parts)
   inventoryRoutes(scope, parts)
+  jobRoutes(scope, parts)
   verifyRoutes(scope, parts)
   explainRoutes(scope, parts)
   userRoutes(scope, parts)

@@ -19,6 +19,7 @@ const SubjectType = Type.Enum([
   'grant',
   'policy',
   'key',
+  'job',
   'server',
 ])
 

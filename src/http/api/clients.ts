@@ -9,6 +9,13 @@ import type { ClientFilter } from '../../core/clients/store.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
+import {
+  BlastRadius,
+  blastRadiusOut,
+  DryRunQuery,
+  isDryRun,
+  mustOnlyDisable,
+} from './blast-radius.ts'
 import { cursorsFor, instant, pageOut, pageWish } from './format.ts'
 import { doOnce, onceHeaders } from './once.ts'
 import {
@@ -228,14 +235,20 @@ export function clientRoutes(app: Scope, { core }: ApiParts): void {
       schema: {
         tags,
         summary: 'Change an OAuth client; disabling it revokes all that it was given',
+        description: 'A dry run is for disabling alone: `{"active": false}`.',
         params,
+        querystring: DryRunQuery,
         body: OAuthClientEdit,
-        response: { 200: OAuthClient, ...problems },
+        response: { 200: Type.Union([OAuthClient, BlastRadius]), ...problems },
       },
     },
     async (request) => {
       const caller = callerOf(request)
       const { id } = request.params
+      if (isDryRun(request.query)) {
+        mustOnlyDisable(request.body)
+        return blastRadiusOut(core, await core.rehearse.endClient(caller, id))
+      }
       return clientOut(await core.write((w) => w.updateClient({ caller, id, edit: request.body })))
     },
   )
@@ -270,12 +283,17 @@ export function clientRoutes(app: Scope, { core }: ApiParts): void {
         tags,
         summary: 'Delete an OAuth client and revoke all that it was given',
         params,
-        response: { 204: NoContent, ...problems },
+        querystring: DryRunQuery,
+        response: { 200: BlastRadius, 204: NoContent, ...problems },
       },
     },
     async (request, reply) => {
+      const caller = callerOf(request)
       const { id } = request.params
-      await core.write((w) => w.deleteClient({ caller: callerOf(request), id }))
+      if (isDryRun(request.query)) {
+        return blastRadiusOut(core, await core.rehearse.endClient(caller, id))
+      }
+      await core.write((w) => w.deleteClient({ caller, id }))
       return reply.code(204).send(null)
     },
   )

@@ -5,9 +5,10 @@ import type { ClientId, GrantId, UserId } from '../../core/id.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
+import { blastRadiusOut, DryRunQuery, isDryRun } from './blast-radius.ts'
 import { cursorsFor, instant, instantOrNull, pageOut, pageWish } from './format.ts'
 import { Id, Instant, Nullable, PageQuery, pageOf, problems } from './schemas.ts'
-import { Revocation } from './tokens.ts'
+import { RevocationOrRadius } from './tokens.ts'
 
 const tags = ['grants']
 
@@ -100,12 +101,16 @@ export function grantRoutes(app: Scope, { core }: ApiParts): void {
         tags,
         summary: 'Withdraw a grant; all tokens that came of it are dead when this answers',
         params: Type.Object({ id: Id }),
-        response: { 200: Revocation, ...problems },
+        querystring: DryRunQuery,
+        response: { 200: RevocationOrRadius, ...problems },
       },
     },
     async (request) => {
       const caller = callerOf(request)
       const id = request.params.id as GrantId
+      if (isDryRun(request.query)) {
+        return blastRadiusOut(core, await core.rehearse.withdrawGrant(caller, id))
+      }
       return core.write((w) => w.withdrawGrant({ caller, id, reason: 'grant withdrawn' }))
     },
   )

@@ -3,6 +3,7 @@ import type { GroupId, UserId } from '../../core/id.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
+import { BlastRadius, blastRadiusOut, DryRunQuery, isDryRun } from './blast-radius.ts'
 import { cursorsFor, groupOut, pageOut, pageWish } from './format.ts'
 import { Group, Id, Member, Mode, NoContent, PageQuery, pageOf, problems } from './schemas.ts'
 
@@ -100,12 +101,17 @@ export function groupRoutes(app: Scope, { core }: ApiParts): void {
         tags,
         summary: 'Delete a group with its memberships',
         params,
-        response: { 204: NoContent, ...problems },
+        querystring: DryRunQuery,
+        response: { 200: BlastRadius, 204: NoContent, ...problems },
       },
     },
     async (request, reply) => {
+      const caller = callerOf(request)
       const id = request.params.id as GroupId
-      await core.write((w) => w.deleteGroup({ caller: callerOf(request), id }))
+      if (isDryRun(request.query)) {
+        return blastRadiusOut(core, await core.rehearse.deleteGroup(caller, id))
+      }
+      await core.write((w) => w.deleteGroup({ caller, id }))
       return reply.code(204).send(null)
     },
   )

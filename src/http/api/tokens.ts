@@ -8,6 +8,7 @@ import type { GroupLimit } from '../../core/tokens/token.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
+import { BlastRadius, blastRadiusOut, DryRunQuery, isDryRun } from './blast-radius.ts'
 import { cursorsFor, namesFor, pageOut, pageWish, parseInstant, tokenOut } from './format.ts'
 import { InventoryQuery, inventoryWish } from './inventory.ts'
 import { doOnce, onceHeaders } from './once.ts'
@@ -67,6 +68,7 @@ export const NewToken = Type.Object(
 export const Revocation = Type.Object({
   revoked: Type.Array(Id, { description: 'The token, its family and what was derived from it' }),
 })
+export const RevocationOrRadius = Type.Union([Revocation, BlastRadius])
 const Reason = Type.Optional(
   Nullable(
     Type.Object(
@@ -245,14 +247,18 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
         tags,
         summary: 'Revoke a token; it is dead when this answers',
         params,
+        querystring: DryRunQuery,
         body: Reason,
-        response: { 200: Revocation, ...problems },
+        response: { 200: RevocationOrRadius, ...problems },
       },
     },
     async (request) => {
       const caller = callerOf(request)
       const id = request.params.id as TokenId
       const reason = request.body?.reason ?? ''
+      if (isDryRun(request.query)) {
+        return blastRadiusOut(core, await core.rehearse.revokeToken(caller, id))
+      }
       return core.write((w) => w.revokeToken({ caller, id, reason }))
     },
   )
@@ -264,12 +270,16 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
         tags,
         summary: 'The same as revoke, without a reason',
         params,
-        response: { 200: Revocation, ...problems },
+        querystring: DryRunQuery,
+        response: { 200: RevocationOrRadius, ...problems },
       },
     },
     async (request) => {
       const caller = callerOf(request)
       const id = request.params.id as TokenId
+      if (isDryRun(request.query)) {
+        return blastRadiusOut(core, await core.rehearse.revokeToken(caller, id))
+      }
       return core.write((w) => w.revokeToken({ caller, id, reason: '' }))
     },
   )
@@ -295,13 +305,17 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
       schema: {
         tags,
         summary: 'Revoke the token this request is made with; every holder may',
+        querystring: DryRunQuery,
         body: Reason,
-        response: { 200: Revocation, ...problems },
+        response: { 200: RevocationOrRadius, ...problems },
       },
     },
     async (request) => {
       const caller = callerOf(request)
       const reason = request.body?.reason ?? 'revoked by its holder'
+      if (isDryRun(request.query)) {
+        return blastRadiusOut(core, await core.rehearse.revokeSelf(caller))
+      }
       return core.write((w) => w.revokeSelf({ caller, reason }))
     },
   )

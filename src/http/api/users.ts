@@ -6,6 +6,13 @@ import type { User as CoreUser } from '../../core/users/user.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
+import {
+  BlastRadius,
+  blastRadiusOut,
+  DryRunQuery,
+  isDryRun,
+  mustOnlyDisable,
+} from './blast-radius.ts'
 import { cursorsFor, pageOut, pageWish, userOut } from './format.ts'
 import {
   GlobalRole,
@@ -138,7 +145,9 @@ export function userRoutes(app: Scope, { core }: ApiParts): void {
       schema: {
         tags,
         summary: 'Change a user; what is taken away binds at once',
+        description: 'A dry run is for disabling alone: `{"active": false}`.',
         params,
+        querystring: DryRunQuery,
         body: Type.Object(
           {
             displayName: Type.Optional(DisplayName),
@@ -150,12 +159,16 @@ export function userRoutes(app: Scope, { core }: ApiParts): void {
           },
           { additionalProperties: false },
         ),
-        response: { 200: UserWithRights, ...problems },
+        response: { 200: Type.Union([UserWithRights, BlastRadius]), ...problems },
       },
     },
     async (request) => {
       const caller = callerOf(request)
       const id = request.params.id as UserId
+      if (isDryRun(request.query)) {
+        mustOnlyDisable(request.body)
+        return blastRadiusOut(core, await core.rehearse.disableUser(caller, id))
+      }
       const user = await core.write((w) => w.updateUser({ caller, id, edit: request.body }))
       return full(caller, user)
     },
@@ -168,12 +181,17 @@ export function userRoutes(app: Scope, { core }: ApiParts): void {
         tags,
         summary: 'Delete a user and revoke everything of theirs',
         params,
-        response: { 204: NoContent, ...problems },
+        querystring: DryRunQuery,
+        response: { 200: BlastRadius, 204: NoContent, ...problems },
       },
     },
     async (request, reply) => {
+      const caller = callerOf(request)
       const id = request.params.id as UserId
-      await core.write((w) => w.deleteUser({ caller: callerOf(request), id }))
+      if (isDryRun(request.query)) {
+        return blastRadiusOut(core, await core.rehearse.deleteUser(caller, id))
+      }
+      await core.write((w) => w.deleteUser({ caller, id }))
       return reply.code(204).send(null)
     },
   )
