@@ -230,6 +230,17 @@ describe('every change leaves exactly one record of its kind', () => {
     expect(await actions(() => t.core.rotateKeys({ caller, purpose: 'pepper' }))).toEqual([
       'key.rotated',
     ])
+    const plan = await t.core.planBulk(caller, { action: 'revoke', query: 'name:none', reason: '' })
+    const begin = () => t.write((w) => w.createJob({ caller, plan }))
+    expect(await actions(begin)).toEqual(['job.created'])
+    const worker = t.core.worker({ stopwatch: () => 0 })
+    const work = async () => {
+      while ((await worker.step()) !== undefined);
+    }
+    expect(await actions(work)).toEqual(['job.finished'])
+    const job = await begin()
+    const cancel = () => t.write((w) => w.cancelJob({ caller, id: job.id }))
+    expect(await actions(cancel)).toEqual(['job.cancelled'])
     await t.write((w) => w.updatePolicy({ caller, edit: { retentionSeconds: 0 } }))
     t.clock.advance(1)
     expect(await actions(() => t.core.purge())).toEqual(['token.purged'])
