@@ -25,7 +25,8 @@ beforeAll(async () => {
   const { users, groups, clients, tokens } = createClient({ url: server.url, token })
   const { id: ownerId } = await users.create({ username: 'alice' })
   await users.create({ username: 'bob' })
-  await groups.create({ name: 'ops' })
+  const { id: groupId } = await groups.create({ name: 'ops' })
+  await groups.setMember(groupId, ownerId, 'READ')
   await clients.create({
     clientId: 'portal',
     name: 'Portal',
@@ -33,7 +34,7 @@ beforeAll(async () => {
     grants: ['client_credentials'],
   })
   await tokens.create({ ownerId, name: 'ci', groups: [{ group: 'ops', mode: 'READ' }] })
-})
+}, 60_000)
 afterAll(async () => {
   await server.end('SIGTERM')
   rmSync(dataDir, { recursive: true, force: true })

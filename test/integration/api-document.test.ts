@@ -52,10 +52,11 @@ test('every operation has a tag, a summary, answers with descriptions, and its r
     expect(operation.tags, name).toHaveLength(1)
     expect(operation.summary, name).toMatch(/^[A-Z]/)
     const statuses = Object.keys(operation.responses ?? {})
-    expect(
-      statuses.filter((status) => /^2\d\d$/.test(status)),
-      name,
-    ).toHaveLength(1)
+    const good = statuses.filter((status) => /^2\d\d$/.test(status))
+    // Where the real thing answers nothing or later, 200 is that of a dry run.
+    expect(good.length === 1 ? good : good.filter((status) => status !== '200'), name).toHaveLength(
+      1,
+    )
     expect(statuses, name).toEqual(expect.arrayContaining(['4XX', '5XX']))
     for (const response of Object.values(operation.responses ?? {})) {
       expect(response.description, name).toBeTruthy()

@@ -174,6 +174,10 @@ describe('who may', () => {
     expectProblem(await bulk({ q: 'kind:api' }, { token: secret }), 403, 'forbidden')
     expectProblem(await bulk({ q: 'kind:api', dry_run: true }, { token: secret }), 403, 'forbidden')
     expectProblem(await bulk({ q: 'kind:api' }, { token: null }), 401)
+    const { body } = await bulk({ q: 'name:nothing' })
+    const cancel = await call('POST', `/api/v1/jobs/${body.id}/cancel`, { token: secret })
+    expectProblem(cancel, 403, 'forbidden')
+    await ended(body.id)
   })
 
   test('not where the policy keeps users from changing tokens', async () => {

@@ -216,6 +216,24 @@ describe('clients and grants', () => {
   })
 })
 
+describe('jobs', () => {
+  it('acts on what a query means, tells beforehand what that hits, and can be cancelled', async () => {
+    const { id: ownerId } = await admin.users.create({ username: 'in-bulk' })
+    for (const name of ['a', 'b']) await admin.tokens.create({ ownerId, name })
+    const wish = { action: 'revoke', q: 'owner:in-bulk', reason: 'over' } as const
+    expect(await admin.tokens.bulkDryRun(wish)).toMatchObject({ effect: 'revoked', total: 2 })
+    expect(await admin.users.deleteDryRun(ownerId)).toMatchObject({ total: 2 })
+    expect(await admin.users.disableDryRun(ownerId)).toMatchObject({ effect: 'refused', total: 2 })
+    const { id } = await admin.tokens.bulk(wish, { idempotencyKey: 'in-bulk-once' })
+    await expect
+      .poll(async () => (await admin.jobs.get(id)).state, { timeout: 15_000 })
+      .toBe('done')
+    expect(await admin.jobs.cancel(id)).toMatchObject({ id, state: 'done', changed: 2 })
+    expect((await admin.jobs.list({ open: false })).items).toContainEqual(await admin.jobs.get(id))
+    expect(await admin.tokens.bulkDryRun(wish)).toMatchObject({ total: 0 })
+  })
+})
+
 describe('policy and audit', () => {
   it('shows and changes the policy', async () => {
     const before = await admin.policy.get()
