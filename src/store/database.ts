@@ -9,9 +9,11 @@ import { groupStore } from './groups.ts'
 import { idempotencyStore, keyStore, lockoutStore, policyStore } from './housekeeping.ts'
 import { inventoryStore } from './inventory.ts'
 import { emptyJournal, isEmpty, type Journal } from './journal.ts'
+import { lineageStore } from './lineage.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import { oauthRecordStore } from './oauth-records.ts'
 import { openPostgresEngine } from './postgres-engine.ts'
+import { revocationStore } from './revocations.ts'
 import { roleStore } from './roles.ts'
 import { openSqliteEngine } from './sqlite-engine.ts'
 import { tokenStore } from './tokens.ts'
@@ -96,6 +98,8 @@ function repositories(
   return {
     tokens: tokenStore(db, locks),
     inventory: inventoryStore(db),
+    lineage: lineageStore(db),
+    revocations: revocationStore(db),
     users: userStore(db, locks),
     groups: groupStore(db, locks),
     roles: roleStore(db, locks),

@@ -28,6 +28,8 @@ const BODIES: Record<string, (subject: Subject) => unknown> = {
   'POST /api/v1/tokens/verify': () => ({ token: 'x' }),
   'POST /api/v1/tokens/verify::batch': () => ({ questions: ['x'] }),
   'POST /api/v1/tokens/explain': ({ token }) => ({ tokenId: token.id }),
+  'POST /api/v1/tokens/self/children': ({ newName }) => ({ name: newName }),
+  'POST /api/v1/tokens/self/jwt': () => ({ audience: 'https://deploy.example.com' }),
   'POST /api/v1/users': ({ newName }) => ({ username: newName }),
   'PATCH /api/v1/users/:id': () => ({ globalRole: 'ADMIN' }),
   'POST /api/v1/groups': ({ newName }) => ({ name: newName }),
@@ -67,6 +69,7 @@ const CHANGES_NOTHING = [
   'POST /api/v1/tokens/verify',
   'POST /api/v1/tokens/verify::batch',
   'POST /api/v1/tokens/explain',
+  'POST /api/v1/tokens/self/jwt',
   'POST /v1/access-tokens::validate',
   'POST /v1/auth/tokens::logout',
 ]

@@ -5,6 +5,7 @@ import { bearerCredential } from '../credential.ts'
 import { answerErrors, problemDocument } from '../errors.ts'
 import type { ApiParts } from '../parts.ts'
 import { auditRoutes } from './audit.ts'
+import { childRoutes } from './children.ts'
 import { clientRoutes } from './clients.ts'
 import { explainRoutes } from './explain.ts'
 import { grantRoutes } from './grants.ts'
@@ -12,6 +13,7 @@ import { groupRoutes } from './groups.ts'
 import { inventoryRoutes } from './inventory.ts'
 import { keyRoutes } from './keys.ts'
 import { policyRoutes } from './policy.ts'
+import { revocationRoutes } from './revocations.ts'
 import { roleRoutes } from './roles.ts'
 import { sessionRoutes } from './session.ts'
 import { tokenRoutes } from './tokens.ts'
@@ -26,6 +28,8 @@ export async function registerApi(app: FastifyInstance, parts: ApiParts): Promis
   sessionRoutes(scope, parts)
   tokenRoutes(scope, parts)
   inventoryRoutes(scope, parts)
+  childRoutes(scope, parts)
+  revocationRoutes(scope, parts)
   verifyRoutes(scope, parts)
   explainRoutes(scope, parts)
   userRoutes(scope, parts)
