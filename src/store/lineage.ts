@@ -14,7 +14,7 @@ export function lineageStore(db: Kysely<Schema>): LineageStore {
     async ancestorsOf(parentId) {
       const { rows } = await sql<Selectable<TokenTable>>`
         with recursive line(id, depth) as (
-          select cast(${parentId} as text), 0
+          select id, 0 from token where id = ${parentId}
           union all
           select token.parent_id, line.depth + 1 from line join token on token.id = line.id
           where token.parent_id is not null and line.depth < ${MAX_DEPTH}
@@ -45,7 +45,7 @@ export function lineageStore(db: Kysely<Schema>): LineageStore {
           union
           select token.id from token join tree on token.parent_id = tree.id where ${live(nowMs)}
         )
-        select count(*) as count from (select id from tree limit ${limit}) as some`.execute(db)
+        select count(*) as count from (select id from tree limit ${limit}) as counted`.execute(db)
       return Number(rows[0]?.count ?? 0)
     },
   }
