@@ -24,13 +24,14 @@ export function lineageStore(db: Kysely<Schema>): LineageStore {
     },
     async below(id, limit) {
       const { rows } = await sql<Selectable<TokenTable>>`
-        with recursive tree(id) as (
-          select id from token where parent_id = ${id}
-          union
-          select token.id from token join tree on token.parent_id = tree.id
+        with recursive tree(id, depth) as (
+          select id, 1 from token where parent_id = ${id}
+          union all
+          select token.id, tree.depth + 1 from token join tree on token.parent_id = tree.id
+          where tree.depth < ${MAX_DEPTH}
         )
         select token.* from tree join token on token.id = tree.id
-        order by token.created_at_ms, token.id limit ${limit}`.execute(db)
+        order by tree.depth, token.created_at_ms, token.id limit ${limit}`.execute(db)
       return rows.map(toToken)
     },
     async countChildren(id, nowMs) {

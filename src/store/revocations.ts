@@ -41,9 +41,9 @@ export function revocationStore(db: Kysely<Schema>): RevocationStore {
             or (change.subject = 'token' and (token.id is null
               or (token.kind in ('api', 'service')
                 and (token.revoked_at_ms is not null or token.superseded_at_ms is not null
-                  or token.updated_at_ms > token.created_at_ms))))
+                  or token.updated_at_ms <> token.created_at_ms))))
             or (change.subject = 'role'
-              and (role.name is null or role.updated_at_ms > role.created_at_ms)))
+              and (role.name is null or role.updated_at_ms <> role.created_at_ms)))
         order by change.sequence limit ${limit}`.execute(db)
       return rows.map((row) => ({
         sequence: row.sequence,

@@ -133,7 +133,7 @@ export interface Tree {
   /** Where it all begins, first. */
   ancestors: Token[]
   token: Token
-  /** Older ones first. */
+  /** Parents before their children. */
   descendants: Token[]
   /** Whether there are more than are shown. */
   more: boolean

@@ -7,7 +7,7 @@ import type { GroupLimit, Limits, Token } from './token.ts'
 export interface LineageStore {
   /** Parent, its parent and so on, the nearest first. Ends where a row is missing. */
   ancestorsOf(parentId: TokenId): Promise<Token[]>
-  /** All that comes from the token, itself left out: at most `limit`, older first. */
+  /** All that comes from the token, itself left out: at most `limit`, parents before their children. */
   below(id: TokenId, limit: number): Promise<Token[]>
   /** Live tokens of kind `api` that come from the token directly. */
   countChildren(id: TokenId, nowMs: number): Promise<number>
