@@ -58,6 +58,7 @@ export function jwsOf({
     const url = `${issuer}/.well-known/mintmark/jwks.json`
     try {
       const response = await doFetch(url, {
+        method: 'GET',
         redirect: 'error',
         credentials: 'omit',
         signal: AbortSignal.timeout(timeoutMs),

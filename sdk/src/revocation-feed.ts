@@ -73,6 +73,7 @@ export function revocationFeed(options: FeedOptions): RevocationFeed {
     const startedMs = performance.now()
     const query = cursor === undefined ? '' : `?since=${cursor}&wait=${waitSeconds}`
     const response = await doFetch(`${issuer}/api/v1/revocations${query}`, {
+      method: 'GET',
       redirect: 'error',
       credentials: 'omit',
       cache: 'no-store',

@@ -148,7 +148,8 @@ describe('with its parent a child', () => {
     const parent = await parentOf()
     const middle = await child(parent.secret)
     const last = await child(middle.secret)
-    for (const { secret } of [parent, middle, last]) expect(await isAlive(server, secret)).toBe(true)
+    for (const { secret } of [parent, middle, last])
+      expect(await isAlive(server, secret)).toBe(true)
     const { body } = await server.call('POST', `/api/v1/tokens/${parent.id}/revoke`, { body: {} })
     expect(body.revoked.toSorted()).toEqual([parent.id, middle.id, last.id].toSorted())
     for (const { secret } of [parent, middle, last]) {
@@ -163,7 +164,9 @@ describe('with its parent a child', () => {
     const { id, secret } = await child(parent.secret)
     expect(await isAlive(server, secret)).toBe(true)
     const endMs = server.clock.now() + HOUR_MS
-    await server.database.tamper(`update token set expires_at_ms = ${endMs} where id = '${parent.id}'`)
+    await server.database.tamper(
+      `update token set expires_at_ms = ${endMs} where id = '${parent.id}'`,
+    )
     server.app.core.verifier.clear()
     expect(await verify(secret)).toMatchObject({ expiresAt: new Date(endMs).toISOString() })
     server.clock.advance(HOUR_MS)

@@ -10,8 +10,7 @@ beforeEach(async () => {
 afterEach(() => t.close())
 
 const read = (cursor?: string) => t.core.revocations.read(cursor)
-const revoke = ({ id }: Token) =>
-  t.write((w) => w.revokeToken({ caller: t.admin, id, reason: '' }))
+const revoke = ({ id }: Token) => t.write((w) => w.revokeToken({ caller: t.admin, id, reason: '' }))
 const newToken = async () => (await t.issue(undefined)).token
 
 it('tells what came after a cursor, and nothing of tokens that were only made', async () => {

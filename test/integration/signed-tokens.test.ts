@@ -1,10 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto'
-import {
-  cachedVerifier,
-  createClient,
-  type OfflineVerifier,
-  offlineVerifier,
-} from '@mintmark/sdk'
+import { cachedVerifier, createClient, type OfflineVerifier, offlineVerifier } from '@mintmark/sdk'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { encoded, partsOf, signed, signedWithSecret } from '../support/forged-jwt.ts'
 import { EVERYTHING, makeGroup, makeRole, makeToken } from '../support/people.ts'
@@ -138,7 +133,9 @@ describe('a signed token', () => {
       active: true,
       tokenId: parent.id,
     })
-    expect(await verify({ token: ours, scope: 'deploy' })).toMatchObject({ reason: 'scope_missing' })
+    expect(await verify({ token: ours, scope: 'deploy' })).toMatchObject({
+      reason: 'scope_missing',
+    })
     const explained = await server.call('POST', '/api/v1/tokens/explain', {
       body: { token: ours, scope: 'deploy' },
     })

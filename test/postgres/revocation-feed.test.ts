@@ -29,9 +29,7 @@ it('misses nothing that any node revokes, whichever node is asked, and from wher
   // Those that take longer commit later than some with a higher number would, if numbers had gaps.
   await Promise.all(
     issued.map(({ token }) =>
-      t
-        .next()
-        .core.write((w) => w.revokeToken({ caller: t.admin, id: token.id, reason: 'feed' })),
+      t.next().core.write((w) => w.revokeToken({ caller: t.admin, id: token.id, reason: 'feed' })),
     ),
   )
   isDone = true

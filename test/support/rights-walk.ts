@@ -45,7 +45,7 @@ interface Run {
 }
 
 const ISSUER = 'https://tokens.example.com'
-export const WALK_ROLES: Record<string, string[]> = {
+const WALK_ROLES: Record<string, string[]> = {
   reader: ['read:a', 'read:b'],
   writer: ['write:a'],
   foreign: ['foreign'],
@@ -69,12 +69,18 @@ export async function prepareWalks(t: TestCore): Promise<string[]> {
  */
 export async function walkRights(
   t: TestCore,
-  { dice, steps, groups, figures }: { dice: Dice; steps: number; groups: string[]; figures: WalkFigures },
+  {
+    dice,
+    steps,
+    groups,
+    figures,
+  }: { dice: Dice; steps: number; groups: string[]; figures: WalkFigures },
 ): Promise<void> {
   const { keyring, clock } = t.core
   const signing = tokenJwts({ keyring, clock, issuer: ISSUER })
   const jwts = accessJwts({ keyring, clock, issuer: ISSUER, tokenJwts: signing })
-  const n = (figures.runs = (figures.runs ?? 0) + 1)
+  const n = (figures.runs ?? 0) + 1
+  figures.runs = n
   const user = await t.makeUser({ username: `walker ${n}`, roles: ['reader', 'writer'] })
   const run: Run = {
     t,
@@ -86,8 +92,7 @@ export async function walkRights(
     active: true,
     credentials: [],
     groups,
-    judge: async (secret) =>
-      verdictOn(secret, { core: t.core, jwts, demand: { ip: ORIGIN.ip } }),
+    judge: async (secret) => verdictOn(secret, { core: t.core, jwts, demand: { ip: ORIGIN.ip } }),
   }
   const issued = await t.issue(user, { name: `root ${n}`, expires: clock.now() + 60_000 })
   run.credentials.push({

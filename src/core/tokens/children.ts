@@ -21,11 +21,11 @@ export interface ChildWish {
 }
 
 /** A child of a child and so on: how many steps lead from a token to what it comes from first. */
-export const MAX_DEPTH = 5
+const MAX_DEPTH = 5
 /** Live children of one token. */
-export const MAX_CHILDREN = 100
+const MAX_CHILDREN = 100
 /** Live tokens that come from one token at all, so that killing it stays one short statement. */
-export const MAX_TREE = 1000
+const MAX_TREE = 1000
 
 /**
  * A token mints a narrower one with its own secret, for the same owner. The child is within the parent's

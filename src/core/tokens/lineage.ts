@@ -24,7 +24,7 @@ export interface Descent {
 const NOBODY: readonly TokenId[] = []
 
 /** Whether a token's rights hang on the present state of the one it comes from. */
-export function hasLineage({ kind, parentId }: Token): boolean {
+function hasLineage({ kind, parentId }: Token): boolean {
   return parentId !== undefined && (kind === 'api' || kind === 'session')
 }
 

@@ -72,6 +72,7 @@ export function revocationRoutes(app: Scope, { core, tokenJwts }: ApiParts): voi
       config: { public: true },
       schema: {
         tags: ['tokens'],
+        security: [],
         summary: 'What ended signed tokens before their time, as a signed statement',
         description:
           'A JWT typed `revocations+jwt`: `ended` has digests of tokens, users and groups, each with the change before which what was signed and names it is over; `everything`, if not 0, is such a change for all. `as_of` is when that was true, in epoch milliseconds. `next` goes into `since` of the next request; without `since`, or when that is too old, the statement is `full`. With `wait` the answer comes when there is news, or after so many seconds. docs/guide/delegation.md says how to use it.',
