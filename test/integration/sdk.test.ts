@@ -1,4 +1,4 @@
-import { cachedVerifier, type Client, createClient, MintmarkError } from '@mintmark/sdk'
+import { type Client, cachedVerifier, createClient, MintmarkError } from '@mintmark/sdk'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seedFamily } from '../support/clients.ts'
 import { startServer, type TestServer } from '../support/server.ts'
