@@ -27,6 +27,8 @@ import { createHealth, followDraining, type Health, registerHealth } from './htt
 import { openLane } from './http/lane.ts'
 import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
 import { createServer, securityHeaders } from './http/server.ts'
+import { tokenJwts } from './http/token-jwt.ts'
+import { registerWellKnown } from './http/well-known.ts'
 import { keepWorking } from './job-loop.ts'
 import { oauthErrors } from './oauth/errors.ts'
 import { registerOauth } from './oauth/oauth.ts'
@@ -102,13 +104,12 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const server = await createServer(config, { log: parts.log, shapeOf })
   const health = createHealth(core)
   const metrics = createMetrics(core.verifier)
-  const jwts = accessJwts({
-    keyring: core.keyring,
-    clock: core.clock,
-    issuer: config.publicUrl,
-  })
+  const { keyring, clock } = core
+  const issuer = config.publicUrl
+  const signing = tokenJwts({ keyring, clock, issuer })
+  const jwts = accessJwts({ keyring, clock, issuer, tokenJwts: signing })
   const jobs = keepWorking(core.worker({ stopwatch: () => performance.now() }), parts.log)
-  const shared = { core, jwts, config, metrics, health, jobs }
+  const shared = { core, jwts, tokenJwts: signing, config, metrics, health, jobs }
 
   followDraining(server, health)
   const meter = measureRequests(server, metrics)
@@ -117,6 +118,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     guard(scope, { core, jwts, credential: bearerCredential, via: 'api' })
     registerMetrics(scope, metrics, { public: config.metricsPublic })
   })
+  registerWellKnown(server, signing)
   await registerDocs(server, { publicUrl: config.publicUrl, version: VERSION })
   await server.register(async (scope) => registerApi(scope, shared), { prefix: '/api/v1' })
   await server.register(async (scope) => registerOauth(scope, shared))

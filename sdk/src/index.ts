@@ -1,8 +1,18 @@
+export { type CachedOptions, type CachedVerifier, cachedVerifier } from './cached-verifier.ts'
 export { type Client, createClient } from './client.ts'
 export { MintmarkError } from './error.ts'
 export type { CallOptions, ClientOptions } from './http.ts'
 export type * from './job-types.ts'
 export type * from './oauth-types.ts'
+export {
+  type OfflineActive,
+  type OfflineDemand,
+  type OfflineOptions,
+  type OfflineReason,
+  type OfflineVerdict,
+  type OfflineVerifier,
+  offlineVerifier,
+} from './offline.ts'
 export type { OnceOptions } from './once.ts'
 export type * from './people-types.ts'
 export { secretKind } from './secret-format.ts'

@@ -77,6 +77,55 @@ export interface NewToken {
   metadata?: Record<string, unknown>
 }
 
+/** What is left out, or null, is what the parent has. */
+export interface NewChild {
+  /** Absent: made from the parent's. */
+  name?: string
+  description?: string
+  accessLevel?: AccessLevel
+  roles?: string[] | null
+  /** Each group by name or id. */
+  groups?: { group: string; mode: Mode }[] | null
+  scopes?: string[] | null
+  /** Addresses or CIDR ranges. */
+  allowedIps?: string[] | null
+  expiresAt?: string
+  metadata?: Record<string, unknown>
+}
+
+/** A token between those it comes from and those that come from it. */
+export interface TokenTree {
+  /** Where it all begins, first. */
+  ancestors: Token[]
+  token: Token
+  /** Parents before their children. */
+  descendants: Token[]
+  /** Whether there are more descendants than these. */
+  more: boolean
+}
+
+/** What is left out, or null, is what the token has. */
+export interface NewSignedToken {
+  /** The one service that it is for; nobody else takes it. */
+  audience: string
+  /** 1 to 900; absent: 300. */
+  ttlSeconds?: number
+  accessLevel?: AccessLevel
+  roles?: string[] | null
+  groups?: { group: string; mode: Mode }[] | null
+  scopes?: string[] | null
+  allowedIps?: string[] | null
+}
+
+/** A JWT for `offlineVerifier`. */
+export interface SignedToken {
+  jwt: string
+  /** Its `jti`. */
+  id: string
+  audience: string
+  expiresAt: string
+}
+
 /** Rights are fixed at creation. */
 export interface TokenEdit {
   name?: string
@@ -174,6 +223,8 @@ export interface ActiveVerdict extends Rights {
   metadata: Record<string, unknown>
   /** The one resource that it is for. */
   audience: string | null
+  /** The tokens that it comes from, the nearest first; absent: from none. */
+  ancestors?: string[]
 }
 
 export interface InactiveVerdict {

@@ -6,9 +6,12 @@ import type {
   ExplainedVerdict,
   ExplainQuestion,
   IssuedToken,
+  NewChild,
+  NewSignedToken,
   NewToken,
   Question,
   Revocation,
+  SignedToken,
   Token,
   TokenCount,
   TokenEdit,
@@ -16,6 +19,7 @@ import type {
   TokenQuery,
   TokenStats,
   TokenStatsBy,
+  TokenTree,
   Verdict,
 } from './token-types.ts'
 import type { Page } from './types.ts'
@@ -32,6 +36,27 @@ export function tokens(send: Send, stream: Stream) {
     /** Makes a token; its secret is shown this once. */
     create(wish: NewToken, options: OnceOptions = {}): Promise<IssuedToken> {
       return send({ method: 'POST', path: '/tokens', body: wish, ...once(options) })
+    },
+
+    /** Mints a narrower token with the one that this client uses, which takes it along when it ends. */
+    createChild(wish: NewChild = {}, options: OnceOptions = {}): Promise<IssuedToken> {
+      return send({ method: 'POST', path: '/tokens/self/children', body: wish, ...once(options) })
+    },
+
+    /** Signs what the token that this client uses may do, for minutes; see `offlineVerifier`. */
+    sign(wish: NewSignedToken, options: CallOptions = {}): Promise<SignedToken> {
+      return send({
+        method: 'POST',
+        path: '/tokens/self/jwt',
+        body: wish,
+        repeatable: true,
+        ...options,
+      })
+    },
+
+    /** A token, those it comes from, and those that come from it. */
+    tree(id: string, options: CallOptions = {}): Promise<TokenTree> {
+      return send({ method: 'GET', path: path`/tokens/${id}/tree`, repeatable: true, ...options })
     },
 
     get(id: string, options: CallOptions = {}): Promise<Token> {

@@ -43,6 +43,8 @@ export interface PageQuery {
 export interface Policy {
   /** Whether non-admins may create, change, rotate and revoke tokens of their own. */
   usersMayCreateTokens: boolean
+  /** Whether a token may mint narrower ones, which die with it, without any further right. */
+  tokensMayMintChildren: boolean
   sessionTtlSeconds: number
   sessionIdleSeconds: number
   defaultTokenTtlSeconds: number | null
@@ -57,7 +59,7 @@ export interface Policy {
 }
 
 /** Keys that are replaced while the server runs. */
-export type RotatableKeys = 'oauth' | 's7' | 'pepper'
+export type RotatableKeys = 'oauth' | 's7' | 'jwt' | 'pepper'
 
 export interface Key {
   /** Of signing keys the `kid`. */

@@ -86,6 +86,8 @@ const table: { [A in Action]: [what: string, subject: Subject<A>, may: string][]
     ['somebody’s', token(OTHER), 'A'],
   ],
   'token.revoke-self': [['the one in hand', undefined, EVERYBODY]],
+  'token.delegate': [['the one in hand', undefined, 'ANUPGLWV']],
+  'token.sign': [['the one in hand', undefined, EVERYBODY.replace('S', '')]],
   'verdict.reason': [
     ['of one’s own token', token(OWN), EVERYBODY],
     ['of somebody’s token', token(OTHER), 'AaV'],
@@ -191,7 +193,7 @@ describe('who may do what', () => {
 
   it('a READ_ONLY token may change nothing, whoever owns it', () => {
     const changes = rows.filter(
-      ({ action }) => !/\.(list|read|reason|explain|revoke-self)$/.test(action),
+      ({ action }) => !/\.(list|read|reason|explain|sign|revoke-self)$/.test(action),
     )
     for (const { action, what, may } of changes) {
       expect(may, `${action}, ${what}`).not.toMatch(/[aug]/)
@@ -281,6 +283,8 @@ describe('an access token that stands for another for minutes', () => {
       () => mustBeAllowed(who, 'token.create', context(token(OWN))),
       () => mustBeAllowed(who, 'token.rotate', context(token(OTHER))),
       () => mustBeAllowed(who, 'token.revoke-self', context(undefined)),
+      () => mustBeAllowed(who, 'token.delegate', context(undefined)),
+      () => mustBeAllowed(who, 'token.sign', context(undefined)),
     ]
     for (const ask of asks) expect(ask).toThrow(message)
   })

@@ -16,6 +16,8 @@ interface Subjects {
   'token.rotate': Pick<Token, 'ownerId'>
   'token.revoke': Pick<Token, 'ownerId' | 'kind'>
   'token.revoke-self': undefined
+  'token.delegate': undefined
+  'token.sign': undefined
   'verdict.reason': Pick<Token, 'ownerId'> | undefined
   'verdict.explain': Pick<Token, 'ownerId'> | undefined
   'user.list': undefined
@@ -70,6 +72,9 @@ const isUnlimited = ({ token }: Principal) => {
 const isItself = (who: Principal) => who.derivedUntilMs === undefined
 const leads = (who: Principal, id: GroupId) => who.rights.groups.get(id)?.mode === 'ADMIN'
 
+/** Made to be kept by a program, which may hand on less than it holds. */
+const isKept = ({ token: { kind } }: Principal) => kind === 'api' || kind === 'service'
+
 /** Every right there is, one line each; all dialects ask here and nowhere else. */
 const rules: { [A in Action]: Rule<A> } = {
   'token.list': (who, { ownerId }) => isAdmin(who) || ownerId === who.user.id,
@@ -88,6 +93,11 @@ const rules: { [A in Action]: Rule<A> } = {
     (mayWrite(who) && owns(who, token) && isOauthKind(token.kind)),
   // Its holder may always throw a secret away, READ_ONLY or not; an access token is not that secret.
   'token.revoke-self': isItself,
+  // Narrower and gone with its parent, so it takes no right to create tokens.
+  'token.delegate': (who, _, policy) =>
+    isKept(who) && isItself(who) && mayWrite(who) && policy.tokensMayMintChildren,
+  // Says what the token may do anyhow, for minutes: it changes nothing.
+  'token.sign': (who) => isKept(who) && isItself(who),
   'verdict.reason': (who, token) =>
     isAdmin(who) || who.rights.roles.has('verifier') || (token !== undefined && owns(who, token)),
   // Everything about a token and what its owner lost; a verifier hears no more than the reason.
@@ -157,6 +167,8 @@ const NEEDS_ITSELF = new Set<Action>([
   'token.create',
   'token.rotate',
   'token.revoke-self',
+  'token.delegate',
+  'token.sign',
   'password.change',
   'password.reset',
   'session.open',
@@ -167,9 +179,15 @@ function whyNot(who: Principal, action: Action): string {
   if (!isItself(who) && NEEDS_ITSELF.has(action)) {
     return 'An access token stands for another token for minutes only and may not do this. Use the token itself.'
   }
-  const changes = !/\.(list|read|reason)$/.test(action)
+  const changes = !/\.(list|read|reason|sign)$/.test(action)
   if (changes && !mayWrite(who)) {
     return 'This token is READ_ONLY and cannot change anything. Use a FULL_ACCESS one.'
+  }
+  if (action === 'token.sign' || (action === 'token.delegate' && !isKept(who))) {
+    return 'Only api and service tokens hand on what they hold. Use one, or create a token instead.'
+  }
+  if (action === 'token.delegate') {
+    return 'The policy does not let tokens mint children. An administrator can turn tokensMayMintChildren on.'
   }
   if (action === 'password.change') {
     return 'Only a login session of the user may change the password. Log in first.'

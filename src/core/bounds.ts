@@ -36,7 +36,10 @@ export function inheritLimits(wanted: Limits, creator: Limits): Limits {
 }
 
 /** A token never carries what its owner does not hold at that moment. Throws `beyond_rights`. */
-export function mustBeHeldBy(owner: Owner, limits: Limits): void {
+export function mustBeHeldBy(
+  owner: Pick<Owner, 'roles' | 'groups' | 'scopes'>,
+  limits: Limits,
+): void {
   for (const role of limits.roles ?? []) {
     if (!owner.roles.has(role)) throw notHeld(`the role "${role}"`)
   }

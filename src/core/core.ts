@@ -35,10 +35,12 @@ import { updatePolicy } from './policy/manage.ts'
 import { DEFAULT_POLICY, type Policy } from './policy/policy.ts'
 import type { Random } from './random.ts'
 import { rehearsalsOf } from './rehearse.ts'
+import { type RevocationFeed, revocationFeed } from './revocations/feed.ts'
 import * as roles from './roles/manage.ts'
 import type { Secret } from './secret.ts'
 import type { Repositories, Store } from './store.ts'
 import { nameKey } from './text.ts'
+import { getTree, issueChild } from './tokens/children.ts'
 import { type Explained, type ExplainWish, explainToken } from './tokens/explain.ts'
 import * as inventory from './tokens/inventory.ts'
 import { issueToken } from './tokens/issue.ts'
@@ -48,6 +50,7 @@ import * as tokens from './tokens/read.ts'
 import { revokeSelf, revokeToken } from './tokens/revoke.ts'
 import { rotateToken } from './tokens/rotate.ts'
 import { issueServiceToken, revokeServiceToken } from './tokens/service.ts'
+import { type SignedRights, type SignWish, signedRights } from './tokens/sign.ts'
 import type { TokenFilter } from './tokens/store.ts'
 import { usageCollector } from './tokens/usage.ts'
 import { createVerifier, type Verifier } from './tokens/verify.ts'
@@ -69,6 +72,8 @@ function readsOf(deps: Deps) {
       tokens.listTokens(deps, caller, wish),
     tokensBySerial: (caller: Caller, wish: Parameters<typeof tokens.listTokensBySerial>[2]) =>
       tokens.listTokensBySerial(deps, caller, wish),
+    /** With those it comes from, and those that come from it. */
+    tree: (caller: Caller, id: TokenId) => getTree(deps, caller, id),
     /** What a query in our own language means. */
     inventory: (caller: Caller, wish: Parameters<typeof inventory.listInventory>[2]) =>
       inventory.listInventory(deps, caller, wish),
@@ -99,6 +104,8 @@ function readsOf(deps: Deps) {
       users.listUsers(deps, caller, wish),
     group: (caller: Caller, id: GroupId) => groups.getGroup(deps, caller, id),
     groupByName: (caller: Caller, name: string) => groups.getGroupByName(deps, caller, name),
+    /** For a name that somebody asks rights in; says no more than that there is such a group. */
+    groupIdByName: async (name: string) => deps.store.groups.byNameKey(nameKey(name)),
     groups: (caller: Caller, wish: Parameters<typeof groups.listGroups>[2]) =>
       groups.listGroups(deps, caller, wish),
     members: (caller: Caller, id: GroupId) => groups.listMembers(deps, caller, id),
@@ -125,6 +132,7 @@ function readsOf(deps: Deps) {
 function writesOf(deps: Deps, tx: Repositories) {
   return {
     issueToken: (wish: Parameters<typeof issueToken>[2]) => issueToken(deps, tx, wish),
+    issueChild: (wish: Parameters<typeof issueChild>[2]) => issueChild(deps, tx, wish),
     issueServiceToken: (wish: Parameters<typeof issueServiceToken>[2]) =>
       issueServiceToken(deps, tx, wish),
     revokeServiceToken: (wish: Parameters<typeof revokeServiceToken>[2]) =>
@@ -195,6 +203,10 @@ export interface Core {
   read: Reads
   /** Why a token is good or not, and what it could do; see `explainToken`. */
   explain(caller: Caller, wish: ExplainWish): Promise<Explained>
+  /** What a token's holder may have signed; see `signedRights`. */
+  sign(caller: Caller, wish: SignWish): Promise<SignedRights>
+  /** What ends signed tokens before their time. */
+  revocations: RevocationFeed
   /** Runs writes in one transaction: all of them are durable when it resolves, or none happened. */
   write<T>(work: (writes: Writes) => Promise<T>): Promise<T>
   /** The same, at most once per idempotency key. `work` returns what is sent back, as plain JSON. */
@@ -301,6 +313,8 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     clients: clientDirectory({ store, keyring }),
     read: readsOf(deps),
     explain: (caller, wish) => explainToken({ ...deps, verifier }, caller, wish),
+    sign: (caller, wish) => signedRights({ ...deps, verifier }, caller, wish),
+    revocations: revocationFeed(deps),
     write,
     writeOnce: (wish, work) =>
       store.transaction((tx) => once(deps, tx, wish, () => work(writesOf(deps, tx)))),

@@ -1,6 +1,6 @@
 import { API_SCOPES, STANDARD_SCOPES } from './clients/client.ts'
 import { type Mode, modeCovers } from './groups/group.ts'
-import type { GroupId } from './id.ts'
+import type { GroupId, TokenId } from './id.ts'
 import { ADMIN_ROLE } from './roles/role.ts'
 import { type AccessLevel, isForTokenEndpoint, type Limits, type Token } from './tokens/token.ts'
 import type { User } from './users/user.ts'
@@ -38,6 +38,10 @@ export interface Principal {
   rights: Rights
   /** Presented as a short-lived access token that stands for `token` until then; undefined: itself. */
   derivedUntilMs?: number
+  /** The one service that such a token is for; undefined: Mintmark itself. */
+  derivedFor?: string
+  /** The tokens that `token` comes from, the nearest first; undefined: from none. */
+  ancestorIds?: readonly TokenId[]
 }
 
 /** Effective rights = what the owner may do now ∩ what the token allows. */
@@ -49,6 +53,22 @@ export function effectiveRights(owner: Owner, limits: Limits): Rights {
     roles,
     groups: limitGroups(owner.groups, limits),
     scopes: limitScopes(owner, limits),
+  }
+}
+
+/** What remains of rights within further limits. */
+export function narrowRights(rights: Rights, limits: Limits): Rights {
+  const { accessLevel, admin, scopes } = rights
+  const roles = limits.roles === null ? rights.roles : intersect(limits.roles, rights.roles)
+  return {
+    accessLevel: limits.accessLevel === 'READ_ONLY' ? 'READ_ONLY' : accessLevel,
+    admin: admin && roles.has(ADMIN_ROLE),
+    roles,
+    groups: limitGroups(rights.groups, limits),
+    scopes:
+      limits.scopes === null
+        ? scopes
+        : new Set(limits.scopes.filter((scope) => hasScope(rights, scope))),
   }
 }
 

@@ -5,8 +5,10 @@ import type { GroupStore } from './groups/store.ts'
 import type { JobStore } from './jobs/store.ts'
 import type { KeyStore } from './keys/store.ts'
 import type { PolicyStore } from './policy/policy.ts'
+import type { RevocationStore } from './revocations/store.ts'
 import type { RoleStore } from './roles/store.ts'
 import type { InventoryStore } from './tokens/inventory-store.ts'
+import type { LineageStore } from './tokens/lineage.ts'
 import type { TokenStore } from './tokens/store.ts'
 import type { UserStore } from './users/store.ts'
 
@@ -96,6 +98,8 @@ export interface Repositories {
   tokens: TokenStore
   inventory: InventoryStore
   jobs: JobStore
+  lineage: LineageStore
+  revocations: RevocationStore
   users: UserStore
   groups: GroupStore
   roles: RoleStore

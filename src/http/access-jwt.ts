@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts'
 import { isId, type TokenId } from '../core/id.ts'
 import type { Keyring } from '../core/keys/keyring.ts'
 import type { SignedFault, SignedToken } from '../core/tokens/presented.ts'
+import { TOKEN_TYPE, type TokenJwts } from './token-jwt.ts'
 
 /** What is signed besides `sub` and `exp`. */
 export interface AccessClaims {
@@ -17,9 +18,10 @@ export interface AccessClaims {
 export type AccessSource = NonNullable<SignedToken['source']>
 
 /**
- * Signed access tokens of two kinds. S7's are short-lived and derived from a stored token, which the
+ * Signed access tokens of three kinds. S7's are short-lived and derived from a stored token, which the
  * protected header names (`tid`), because the claims are fixed by the clients that decode them. OAuth's
- * (RFC 9068) are tokens of their own, named by `jti`. Resource servers verify both with a public key
+ * (RFC 9068) are tokens of their own, named by `jti`. Ours (`token-jwt.ts`) carry the rights of the token
+ * that their `chain` begins with. Resource servers verify both with a public key
  * alone; here they are only as good as the row behind them.
  */
 export interface AccessJwts {
@@ -44,11 +46,13 @@ export function accessJwts({
   keyring,
   clock,
   issuer,
+  tokenJwts,
 }: {
   keyring: Keyring
   clock: Clock
   /** Of OAuth's tokens: the public URL. */
   issuer: string
+  tokenJwts: TokenJwts
 }): AccessJwts {
   const current = () => {
     const [key] = keyring.s7Keys()
@@ -105,11 +109,15 @@ export function accessJwts({
     const header = headerOf(jwt)
     if (header === undefined) return UNREADABLE
     const { kid, tid } = header
+    const isOurs = header.typ === TOKEN_TYPE
     const isDerived = !OAUTH_TYPES.includes(String(header.typ).toLowerCase())
     const named = (payload: JWTPayload) =>
-      sourceFrom(payload, isDerived ? textOf(tid) : payload.jti, isDerived)
+      isOurs
+        ? tokenJwts.sourceOf(payload)
+        : sourceFrom(payload, isDerived ? textOf(tid) : payload.jti, isDerived)
+    const readPayload = isOurs ? tokenJwts.read : isDerived ? s7Payload : oauthPayload
     try {
-      const payload = await (isDerived ? s7Payload(jwt, kid) : oauthPayload(jwt, kid))
+      const payload = await readPayload(jwt, kid)
       const source = named(payload)
       if (source === undefined) return UNREADABLE
       return { fault: isTimely(payload) ? undefined : 'times', source }

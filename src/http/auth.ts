@@ -3,7 +3,9 @@ import type { Caller } from '../core/caller.ts'
 import type { Core } from '../core/core.ts'
 import { CoreError } from '../core/errors.ts'
 import { opensApis } from '../core/rights.ts'
+import { whyWithoutRight } from '../core/tokens/checks.ts'
 import { isItself } from '../core/tokens/presented.ts'
+import { asSigned } from '../core/tokens/sign.ts'
 import type { Via } from '../core/tokens/token.ts'
 import type { Demand, Verdict } from '../core/tokens/verdict.ts'
 import { type AccessJwts, looksLikeJwt } from './access-jwt.ts'
@@ -100,6 +102,13 @@ export async function verdictOn(
   const verdict = await core.verifier.verifyById(source.id, demand)
   if (!verdict.active) return verdict
   if (!source.isDerived) return isItself(verdict.principal.token, source) ? verdict : WRONG_AUDIENCE
-  const principal = { ...verdict.principal, derivedUntilMs: source.expiresAtMs }
-  return { active: true, principal }
+  const { limits, expiresAtMs, audience } = source
+  if (limits === undefined) {
+    return { active: true, principal: { ...verdict.principal, derivedUntilMs: expiresAtMs } }
+  }
+  if (demand.ignoresBinding !== true && audience !== demand.audience) return WRONG_AUDIENCE
+  // The demand was met by the token behind it; now by what was signed of it.
+  const principal = asSigned(verdict.principal, { limits, expiresAtMs, audience })
+  const reason = whyWithoutRight({ principal }, demand)
+  return reason === undefined ? { active: true, principal } : { active: false, reason, principal }
 }

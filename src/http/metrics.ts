@@ -6,6 +6,8 @@ export interface Metrics {
   registry: Registry
   /** Verdicts by outcome: `active` or the reason of the refusal. */
   verdicts: Counter<'outcome'>
+  /** Signed tokens given out; each leaves no other trace than a use of the token behind it. */
+  signed: Counter
 }
 
 /** Prometheus figures. Labels are route patterns, never URLs or ids, so their number is bounded. */
@@ -26,7 +28,12 @@ export function createMetrics(verifier: Verifier): Metrics {
     labelNames: ['outcome'],
     registers: [registry],
   })
-  return { registry, verdicts }
+  const signed = new Counter({
+    name: 'mintmark_signed_tokens_total',
+    help: 'Signed tokens given out.',
+    registers: [registry],
+  })
+  return { registry, verdicts, signed }
 }
 
 export interface MeasuredRequest {

@@ -87,7 +87,7 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
   }
 
   /** RFC 7662, section 2.2, with the kind of token that we call it. */
-  async function describe({ user, token, rights, derivedUntilMs }: Principal) {
+  async function describe({ user, token, rights, derivedUntilMs, derivedFor }: Principal) {
     const expiresAtMs = derivedUntilMs ?? token.expiresAtMs
     const client =
       token.oauth === undefined ? undefined : await core.clients.byId(token.oauth.clientId)
@@ -95,6 +95,7 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
     const subject =
       client === undefined || isOwnToken ? undefined : core.oauth.subjectOf(user, client)
     const boundKey = token.oauth?.boundKey
+    const audience = derivedFor ?? token.oauth?.audience
     return {
       active: true,
       ...(rights.scopes === 'all' ? {} : { scope: [...rights.scopes].join(' ') }),
@@ -106,7 +107,7 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
       ...(expiresAtMs === undefined ? {} : { exp: Math.floor(expiresAtMs / 1000) }),
       iat: Math.floor(token.createdAtMs / 1000),
       sub: subject ?? (isOwnToken ? client?.clientId : user.id),
-      ...(token.oauth?.audience === undefined ? {} : { aud: token.oauth.audience }),
+      ...(audience === undefined ? {} : { aud: audience }),
       iss: issuer,
       jti: token.id,
       ...(boundKey === undefined ? {} : { cnf: { jkt: boundKey } }),

@@ -10,9 +10,11 @@ import { idempotencyStore, keyStore, lockoutStore, policyStore } from './houseke
 import { inventoryStore } from './inventory.ts'
 import { jobStore } from './jobs.ts'
 import { emptyJournal, isEmpty, type Journal } from './journal.ts'
+import { lineageStore } from './lineage.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import { oauthRecordStore } from './oauth-records.ts'
 import { openPostgresEngine } from './postgres-engine.ts'
+import { revocationStore } from './revocations.ts'
 import { roleStore } from './roles.ts'
 import { openSqliteEngine } from './sqlite-engine.ts'
 import { tokenStore } from './tokens.ts'
@@ -98,6 +100,8 @@ function repositories(
     tokens: tokenStore(db, locks),
     inventory: inventoryStore(db),
     jobs: jobStore(db, locks),
+    lineage: lineageStore(db),
+    revocations: revocationStore(db),
     users: userStore(db, locks),
     groups: groupStore(db, locks),
     roles: roleStore(db, locks),

@@ -5,6 +5,7 @@ import { groupCommit } from './group-commit.ts'
 import { type Journal, sealed } from './journal.ts'
 import { NO_LOCKS } from './locks.ts'
 import { migrate } from './migrate.ts'
+import { revocationStore } from './revocations.ts'
 import type { Schema } from './schema.ts'
 import { openSqlite } from './sqlite.ts'
 
@@ -30,13 +31,15 @@ export async function openSqliteEngine(file: string): Promise<Engine> {
     await close()
     throw error
   }
+  // Before the first change of this process, too: what is signed says which changes it knew of.
+  const { sequence } = await revocationStore(reader).end()
   return {
     reader,
     transaction: groupCommit(writer),
     // One writer, so nobody is in the way.
     locks: () => NO_LOCKS,
     writeJournal,
-    changes: ownChanges(),
+    changes: ownChanges(sequence),
     close,
   }
 }
@@ -74,9 +77,9 @@ async function writeJournal(tx: Db, { records, changes }: Journal): Promise<numb
 }
 
 /** One process has the file, so all changes are its own. */
-function ownChanges(): ChangeFeed {
+function ownChanges(start: number): ChangeFeed {
   let announce: Announce = async () => undefined
-  let position = 0
+  let position = start
   return {
     start(listener) {
       announce = listener

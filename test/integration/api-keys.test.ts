@@ -37,12 +37,13 @@ test('the list tells what keys there are, current ones first', async () => {
     's7 RS256 current',
     'oauth RS256 current',
     'oauth ES256 current',
+    'jwt ES256 current',
   ])
 })
 
 test('a rotation answers the keys of its purpose, the new ones first', async () => {
   const before = await keys()
-  for (const purpose of ['s7', 'pepper', 'oauth']) {
+  for (const purpose of ['s7', 'pepper', 'oauth', 'jwt']) {
     const old = before.filter((key) => key.purpose === purpose)
     const { status, body } = await rotate({ purpose })
     expect(status).toBe(200)

@@ -17,6 +17,7 @@ afterAll(() => server.close())
 
 const DEFAULTS = {
   usersMayCreateTokens: false,
+  tokensMayMintChildren: true,
   sessionTtlSeconds: 43_200,
   sessionIdleSeconds: 3600,
   defaultTokenTtlSeconds: 7_776_000,

@@ -44,7 +44,7 @@ const currentPurposes = async (own: TestCore) =>
   (await own.query('select purpose from key where retired_at_ms is null'))
     .map(({ purpose }) => String(purpose))
     .sort()
-const ALL = ['oauth-es256', 'oauth-rs256', 'pepper', 'root', 's7-jwt']
+const ALL = ['jwt-es256', 'oauth-es256', 'oauth-rs256', 'pepper', 'root', 's7-jwt']
 
 /** What cannot be told apart from outside, and must not be: the ids in order, current ones first. */
 const idsOf = ({ keyring }: Core) => ({

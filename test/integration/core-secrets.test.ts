@@ -222,7 +222,14 @@ describe('a stolen database', () => {
     const { store, clock, database } = path
     await store.close()
     const keys = (await path.query('select purpose from key')).map(({ purpose }) => String(purpose))
-    expect(keys.sort()).toEqual(['oauth-es256', 'oauth-rs256', 'pepper', 'root', 's7-jwt'])
+    expect(keys.sort()).toEqual([
+      'jwt-es256',
+      'oauth-es256',
+      'oauth-rs256',
+      'pepper',
+      'root',
+      's7-jwt',
+    ])
     for (const purpose of keys) {
       await path.tamper(`create table if not exists kept as select * from key;
         delete from key where purpose = '${purpose}'`)

@@ -3,6 +3,7 @@ import type { Static } from 'typebox'
 import { expectTypeOf, it } from 'vitest'
 import type { AuditEvent, Checkpoints } from '../../src/http/api/audit.ts'
 import type { BlastRadius } from '../../src/http/api/blast-radius.ts'
+import type { NewChild, NewSignedToken, SignedToken, Tree } from '../../src/http/api/children.ts'
 import type * as clients from '../../src/http/api/clients.ts'
 import type { ExplainAnswer, ExplainQuestion, Explanation } from '../../src/http/api/explain.ts'
 import type { OAuthGrant } from '../../src/http/api/grants.ts'
@@ -40,6 +41,8 @@ it('what the API answers is what the SDK says', () => {
   expectTypeOf<Static<typeof Explanation>>().toEqualTypeOf<sdk.Explanation>()
   expectTypeOf<Static<typeof Job>>().toEqualTypeOf<sdk.Job>()
   expectTypeOf<Static<typeof BlastRadius>>().toEqualTypeOf<sdk.BlastRadius>()
+  expectTypeOf<Static<typeof Tree>>().toEqualTypeOf<sdk.TokenTree>()
+  expectTypeOf<Static<typeof SignedToken>>().toEqualTypeOf<sdk.SignedToken>()
   type TokenPage = ReturnType<typeof wire.pageOf<typeof wire.Token>>
   expectTypeOf<Static<TokenPage>>().toEqualTypeOf<sdk.Page<sdk.Token>>()
 })
@@ -47,6 +50,8 @@ it('what the API answers is what the SDK says', () => {
 it('what the SDK asks is what the API takes', () => {
   expectTypeOf<Static<typeof NewToken>>().toEqualTypeOf<sdk.NewToken>()
   expectTypeOf<Omit<Static<typeof BulkRequest>, 'dry_run'>>().toEqualTypeOf<sdk.BulkWish>()
+  expectTypeOf<Static<typeof NewChild>>().toEqualTypeOf<sdk.NewChild>()
+  expectTypeOf<Static<typeof NewSignedToken>>().toEqualTypeOf<sdk.NewSignedToken>()
   expectTypeOf<Static<typeof clients.NewOAuthClient>>().toEqualTypeOf<sdk.NewOAuthClient>()
   expectTypeOf<Static<typeof clients.OAuthClientEdit>>().toEqualTypeOf<sdk.OAuthClientEdit>()
   expectTypeOf<Static<typeof Question>>().toEqualTypeOf<sdk.Question>()
@@ -56,8 +61,8 @@ it('what the SDK asks is what the API takes', () => {
 })
 
 it('a verdict is the flat answer, told apart by `active`', () => {
-  type Facts = Required<Omit<Static<typeof Answer>, 'active' | 'reason'>>
-  expectTypeOf<Omit<sdk.ActiveVerdict, 'active'>>().toEqualTypeOf<Facts>()
+  type Facts = Required<Omit<Static<typeof Answer>, 'active' | 'reason' | 'ancestors'>>
+  expectTypeOf<Omit<sdk.ActiveVerdict, 'active' | 'ancestors'>>().toEqualTypeOf<Facts>()
   expectTypeOf<sdk.Verdict>().toExtend<Static<typeof Answer>>()
   expectTypeOf<sdk.ExplainedVerdict>().toExtend<Static<typeof ExplainAnswer>>()
   expectTypeOf<sdk.Verdict[]>().toExtend<Static<typeof Answers>['answers']>()

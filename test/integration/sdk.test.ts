@@ -1,4 +1,4 @@
-import { type Client, createClient, MintmarkError } from '@mintmark/sdk'
+import { type Client, cachedVerifier, createClient, MintmarkError } from '@mintmark/sdk'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seedFamily } from '../support/clients.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -264,6 +264,40 @@ it('a refusal names the request in the server’s log', async () => {
     .catch((cause: unknown) => cause)
   expect(error).toMatchObject({ name: 'MintmarkError', status: 404, code: 'not_found' })
   expect(server.logLines().join('')).toContain((error as MintmarkError).requestId)
+})
+
+describe('handing on', () => {
+  it('mints children, shows their tree, signs', async () => {
+    const parent = await admin.tokens.create({
+      name: 'hands on',
+      accessLevel: 'FULL_ACCESS',
+      scopes: null,
+    })
+    const client = clientOf(parent.secret)
+    const child = await client.tokens.createChild(
+      { accessLevel: 'READ_ONLY' },
+      { idempotencyKey: 'a-child-of-mine' },
+    )
+    for (const { secret } of [parent, child]) server.remember(secret)
+    const tree = await client.tokens.tree(child.id)
+    expect(tree.ancestors.map(({ id }) => id)).toEqual([parent.id])
+    expect(tree.token.accessLevel).toBe('READ_ONLY')
+    const signed = await client.tokens.sign({ audience: 'https://deploy.example.com' })
+    server.remember(signed.jwt)
+    expect(signed.jwt.split('.')).toHaveLength(3)
+  })
+
+  it('asks the server each time while the feed is not one to trust', async () => {
+    const cached = cachedVerifier({
+      client: admin,
+      issuer: url,
+      fetch: recordingFetch,
+      maxStaleSeconds: 1,
+    })
+    // This server's public URL is another one.
+    expect(await cached.verify({ token: server.adminToken })).toMatchObject({ active: true })
+    cached.close()
+  })
 })
 
 it('covers every operation of /api/v1', async () => {

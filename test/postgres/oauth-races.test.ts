@@ -242,6 +242,7 @@ describe('a key', () => {
         expect(ended.toSorted()).toEqual(['conflict', 'ok'])
         await t.caughtUp()
         expect(await currentKeys()).toEqual([
+          'jwt-es256',
           'oauth-es256',
           'oauth-rs256',
           'pepper',

@@ -286,6 +286,7 @@ describe('two nodes', () => {
     const fresh = await openNodes(2)
     const rows = await fresh.database.query('select purpose from key order by purpose')
     expect(rows.map(({ purpose }) => purpose)).toEqual([
+      'jwt-es256',
       'oauth-es256',
       'oauth-rs256',
       'pepper',

@@ -25,6 +25,10 @@ const OPEN: Record<string, string[]> = {
     'POST /v1/auth/tokens::login',
     'POST /v1/auth/rsa-keys',
   ],
+  'what services check signed tokens with': [
+    'GET /.well-known/mintmark/jwks.json',
+    'GET /api/v1/revocations',
+  ],
   'what clients and browsers ask an OpenID provider': [
     'GET /.well-known/openid-configuration',
     'GET /.well-known/oauth-authorization-server',

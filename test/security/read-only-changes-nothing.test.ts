@@ -29,6 +29,8 @@ const BODIES: Record<string, (subject: Subject) => unknown> = {
   'POST /api/v1/tokens/verify::batch': () => ({ questions: ['x'] }),
   'POST /api/v1/tokens::bulk': () => ({ action: 'revoke', q: 'name:nobody' }),
   'POST /api/v1/tokens/explain': ({ token }) => ({ tokenId: token.id }),
+  'POST /api/v1/tokens/self/children': ({ newName }) => ({ name: newName }),
+  'POST /api/v1/tokens/self/jwt': () => ({ audience: 'https://deploy.example.com' }),
   'POST /api/v1/users': ({ newName }) => ({ username: newName }),
   'PATCH /api/v1/users/:id': () => ({ globalRole: 'ADMIN' }),
   'POST /api/v1/groups': ({ newName }) => ({ name: newName }),
@@ -70,6 +72,7 @@ const CHANGES_NOTHING = [
   'POST /api/v1/tokens/explain',
   // Of a job that there is, in integration/api-jobs: a worker would change rows beside us.
   'POST /api/v1/jobs/:id/cancel',
+  'POST /api/v1/tokens/self/jwt',
   'POST /v1/access-tokens::validate',
   'POST /v1/auth/tokens::logout',
 ]

@@ -28,6 +28,7 @@ const CONSEQUENCES: Record<RotatableKeys, string> = {
   oauth:
     'New tokens of the OpenID provider are signed with new keys; old ones verify for 25 hours.',
   s7: 'New S7 access tokens are signed with a new key; old ones verify until they end.',
+  jwt: 'New signed tokens and revocation statements are signed with a new key; verifiers fetch it by themselves.',
   pepper: 'New secrets are digested under a new key; old ones go on working.',
 }
 
@@ -36,7 +37,7 @@ function rotateKeys(keys: Command, terminal: Terminal): void {
   leaf(keys, 'rotate', {
     summary: 'Replace the keys of a purpose; nothing that was issued stops working',
     details:
-      'New keys do all new work at once. The old ones are retired: they verify until everything made with them is over, and are deleted then. oauth: both signing keys of the OpenID provider. s7: the signing key of S7 access tokens; resource servers that keep its public key must fetch it anew. pepper: the key of the digests of secrets.',
+      'New keys do all new work at once. The old ones are retired: they verify until everything made with them is over, and are deleted then. oauth: both signing keys of the OpenID provider. s7: the signing key of S7 access tokens; resource servers that keep its public key must fetch it anew. jwt: the signing key of the tokens of mintmark token jwt. pepper: the key of the digests of secrets.',
     examples: ['mintmark keys rotate', 'mintmark keys rotate pepper --yes'],
   })
     .addArgument(

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { branch } from '../command.ts'
 import type { Terminal } from '../terminal.ts'
 import { changeTokenCommands } from './token-change.ts'
+import { childTokenCommands } from './token-child.ts'
 import { createTokenCommand } from './token-create.ts'
 import { explainTokenCommand } from './token-explain.ts'
 import { tokenInventoryCommands } from './token-inventory.ts'
@@ -12,6 +13,7 @@ import { verifyTokenCommand } from './token-verify.ts'
 export function tokenCommands(program: Command, terminal: Terminal): void {
   const token = branch(program, 'token', 'Issue, inspect, rotate, revoke and verify tokens')
   createTokenCommand(token, terminal)
+  childTokenCommands(token, terminal)
   readTokenCommands(token, terminal)
   tokenInventoryCommands(token, terminal)
   changeTokenCommands(token, terminal)

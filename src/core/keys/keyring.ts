@@ -52,6 +52,8 @@ export interface Keyring {
   s7Keys(): readonly SigningKey[]
   /** Keys of the OpenID provider: the current one of each algorithm, then retired ones still published. */
   oauthKeys(): readonly SigningKey[]
+  /** ES256 keys of signed tokens and of the revocation feed: current first, then retired ones. */
+  jwtKeys(): readonly SigningKey[]
   /** A new key, sealed and not saved. Slow: never inside a transaction. */
   make(purpose: LastingPurpose): Promise<SealedKey>
   /** Whether our master key opens a key. */
@@ -73,6 +75,7 @@ interface Opened {
   peppers: readonly Pepper[]
   s7: readonly Published[]
   oauth: readonly Published[]
+  jwt: readonly Published[]
 }
 
 interface Published {
@@ -123,10 +126,11 @@ export async function openKeyring(deps: {
       peppers: of('pepper').map((row) => pepper(row.id, sealer.open(row))),
       s7: signing('s7'),
       oauth: signing('oauth'),
+      jwt: signing('jwt'),
     }
   }
 
-  let opened: Opened = { root: Buffer.alloc(0), peppers: [], s7: [], oauth: [] }
+  let opened: Opened = { root: Buffer.alloc(0), peppers: [], s7: [], oauth: [], jwt: [] }
   let version = 0
   let loading: Promise<void> = Promise.resolve()
 
@@ -170,6 +174,7 @@ export async function openKeyring(deps: {
     peppers: () => opened.peppers,
     s7Keys: () => published(opened.s7),
     oauthKeys: () => published(opened.oauth),
+    jwtKeys: () => published(opened.jwt),
     derived,
     checkpointKeys: () => checkpointKeys(derived('checkpoint')),
     make,

@@ -5,7 +5,7 @@ import type { KeySealer } from './sealing.ts'
 import type { SealedKey } from './store.ts'
 
 /** Databases of earlier releases have none of these; nothing was made with them yet. */
-const ADDABLE: ReadonlySet<LastingPurpose> = new Set(purposesOf('oauth'))
+const ADDABLE: ReadonlySet<LastingPurpose> = new Set([...purposesOf('oauth'), ...purposesOf('jwt')])
 
 /**
  * Makes all keys of a new database, and those that an older release did not know. Several nodes may do

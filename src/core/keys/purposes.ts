@@ -2,10 +2,10 @@ import type { SigningAlgorithm } from './signing-key.ts'
 import type { KeyPurpose, SealedKey } from './store.ts'
 
 /** What administrators call the purposes; keys of one name are rotated together. */
-export type KeyName = 'root' | 'pepper' | 's7' | 'oauth'
+export type KeyName = 'root' | 'pepper' | 's7' | 'oauth' | 'jwt'
 
 /** The ones that are replaced while the server runs. */
-export const ROTATABLE = ['oauth', 's7', 'pepper'] as const satisfies readonly KeyName[]
+export const ROTATABLE = ['oauth', 's7', 'jwt', 'pepper'] as const satisfies readonly KeyName[]
 export type Rotatable = (typeof ROTATABLE)[number]
 
 /** Keys that everything works with; login keys come and go by themselves. */
@@ -31,6 +31,8 @@ export const LASTING: Record<LastingPurpose, Facts> = {
   's7-jwt': { name: 's7', algorithm: 'RS256', overlapMs: HOUR_MS },
   'oauth-rs256': { ...OAUTH, algorithm: 'RS256' },
   'oauth-es256': { ...OAUTH, algorithm: 'ES256' },
+  // Signed tokens live for a quarter of an hour.
+  'jwt-es256': { name: 'jwt', algorithm: 'ES256', overlapMs: HOUR_MS },
 }
 
 export const LASTING_PURPOSES = Object.keys(LASTING) as LastingPurpose[]
@@ -42,7 +44,7 @@ export function purposesOf(name: KeyName): LastingPurpose[] {
 
 /** What a signing key signs with. */
 export function algorithmOf(purpose: LastingPurpose): SigningAlgorithm {
-  return purpose === 'oauth-es256' ? 'ES256' : 'RS256'
+  return LASTING[purpose].algorithm === 'ES256' ? 'ES256' : 'RS256'
 }
 
 /** Whether a key was retired so long ago that its overlap has ended. */

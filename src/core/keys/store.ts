@@ -1,4 +1,11 @@
-export type KeyPurpose = 'root' | 'pepper' | 's7-jwt' | 'oauth-rs256' | 'oauth-es256' | 'xms-login'
+export type KeyPurpose =
+  | 'root'
+  | 'pepper'
+  | 's7-jwt'
+  | 'oauth-rs256'
+  | 'oauth-es256'
+  | 'jwt-es256'
+  | 'xms-login'
 
 /** A key as it lies in the database: encrypted under the master key, which is not there. */
 export interface SealedKey {

@@ -2,6 +2,8 @@
 export interface Policy {
   /** Whether non-admins may create, change, rotate and revoke tokens of their own. */
   usersMayCreateTokens: boolean
+  /** Whether a token may mint narrower ones, which die with it, without any further right. */
+  tokensMayMintChildren: boolean
   /** How long a login lasts, and how long it may stand idle. */
   sessionTtlSeconds: number
   sessionIdleSeconds: number
@@ -23,6 +25,7 @@ export interface Policy {
 
 export const DEFAULT_POLICY: Policy = {
   usersMayCreateTokens: false,
+  tokensMayMintChildren: true,
   sessionTtlSeconds: 12 * 3600,
   sessionIdleSeconds: 3600,
   defaultTokenTtlSeconds: 90 * 86_400,

@@ -45,6 +45,20 @@ describe('the verdict cache', () => {
     }
   })
 
+  it('forgets with a token all that come from it, and no others', () => {
+    const cache = filled(10, 'root', 'other')
+    const child = entry('child')
+    child.principal = { ...child.principal, ancestorIds: [id('parent'), id('root')] }
+    cache.put(child, cache.epoch())
+    cache.apply([{ subject: 'token', id: 'root' }])
+    expect(cache.byId(id('root'))).toBeUndefined()
+    expect(cache.byKey(key('child'))).toBeUndefined()
+    expect(cache.byId(id('other'))).toBeDefined()
+    cache.put(child, cache.epoch())
+    cache.apply([{ subject: 'token', id: 'parent' }])
+    expect(cache.byId(id('child'))).toBeUndefined()
+  })
+
   it('forgets what nobody asked for, and keeps what somebody did', () => {
     const cache = filled(4, 'a', 'b')
     for (const name of ['c', 'd', 'e', 'f', 'g', 'h']) {

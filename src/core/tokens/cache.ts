@@ -46,15 +46,16 @@ export function verdictCache(maxEntries: number): VerdictCache {
   let old = new Map<SecretKey, CacheEntry>()
   const ids = new Map<TokenId, CacheEntry>()
   const owners = new Map<UserId, Set<CacheEntry>>()
+  /** By ancestor; most tokens have none. */
+  const descendants = new Map<TokenId, Set<CacheEntry>>()
   let epoch = 0
 
   function forget(entry: CacheEntry): void {
     young.delete(entry.key)
     old.delete(entry.key)
     if (ids.get(entry.principal.token.id) === entry) ids.delete(entry.principal.token.id)
-    const owned = owners.get(entry.principal.user.id)
-    owned?.delete(entry)
-    if (owned?.size === 0) owners.delete(entry.principal.user.id)
+    removeFrom(owners, entry.principal.user.id, entry)
+    for (const id of entry.principal.ancestorIds ?? []) removeFrom(descendants, id, entry)
   }
 
   function insertYoung(entry: CacheEntry): void {
@@ -72,6 +73,7 @@ export function verdictCache(maxEntries: number): VerdictCache {
     old = new Map()
     ids.clear()
     owners.clear()
+    descendants.clear()
   }
 
   return {
@@ -92,10 +94,8 @@ export function verdictCache(maxEntries: number): VerdictCache {
       if (previous !== undefined) forget(previous)
       insertYoung(entry)
       ids.set(entry.principal.token.id, entry)
-      const ownerId = entry.principal.user.id
-      const owned = owners.get(ownerId)
-      if (owned === undefined) owners.set(ownerId, new Set([entry]))
-      else owned.add(entry)
+      addTo(owners, entry.principal.user.id, entry)
+      for (const id of entry.principal.ancestorIds ?? []) addTo(descendants, id, entry)
     },
     apply(changes) {
       epoch++
@@ -103,6 +103,7 @@ export function verdictCache(maxEntries: number): VerdictCache {
         if (change.subject === 'token') {
           const entry = ids.get(change.id as TokenId)
           if (entry !== undefined) forget(entry)
+          for (const entry of [...(descendants.get(change.id as TokenId) ?? [])]) forget(entry)
         } else if (change.subject === 'user') {
           for (const entry of [...(owners.get(change.id as UserId) ?? [])]) forget(entry)
         } else if (change.subject !== 'policy' && change.subject !== 'client') {
@@ -117,4 +118,16 @@ export function verdictCache(maxEntries: number): VerdictCache {
     },
     size: () => young.size + old.size,
   }
+}
+
+function addTo<Id>(index: Map<Id, Set<CacheEntry>>, id: Id, entry: CacheEntry): void {
+  const entries = index.get(id)
+  if (entries === undefined) index.set(id, new Set([entry]))
+  else entries.add(entry)
+}
+
+function removeFrom<Id>(index: Map<Id, Set<CacheEntry>>, id: Id, entry: CacheEntry): void {
+  const entries = index.get(id)
+  entries?.delete(entry)
+  if (entries?.size === 0) index.delete(id)
 }

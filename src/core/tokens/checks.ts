@@ -102,15 +102,26 @@ function whyUnproven({ principal: { token } }: CacheEntry, demand: Demand): Refu
   return boundKey === demand.boundKey ? undefined : 'proof_missing'
 }
 
-function whyWithoutRole({ principal: { rights } }: CacheEntry, { role }: Demand) {
+type OfRights = Pick<CacheEntry, 'principal'>
+
+/** The last three of the checks, which hang on the rights alone. */
+export function whyWithoutRight(entry: OfRights, demand: Demand): Refusal | undefined {
+  return (
+    whyWithoutRole(entry, demand) ??
+    whyWithoutScope(entry, demand) ??
+    whyWithoutGroup(entry, demand)
+  )
+}
+
+function whyWithoutRole({ principal: { rights } }: OfRights, { role }: Demand) {
   return role !== undefined && !rights.roles.has(role) ? 'role_missing' : undefined
 }
 
-function whyWithoutScope({ principal: { rights } }: CacheEntry, { scope }: Demand) {
+function whyWithoutScope({ principal: { rights } }: OfRights, { scope }: Demand) {
   return scope !== undefined && !hasScope(rights, scope) ? 'scope_missing' : undefined
 }
 
-function whyWithoutGroup({ principal: { rights } }: CacheEntry, demand: Demand) {
+function whyWithoutGroup({ principal: { rights } }: OfRights, demand: Demand) {
   const { group, mode = 'READ' } = demand
   return group !== undefined && !hasGroup(rights, group, mode) ? 'group_missing' : undefined
 }

@@ -37,7 +37,7 @@ export function stepsOf({ presented, found, demand, nowMs }: Subject): Step[] {
       if (refusal !== undefined) return failed(check, refusal)
       return isAsked(check, entry.principal.token, demand) ? passed(check) : skipped(check)
     }),
-    claimsStep(presented, found),
+    claimsStep({ presented, found, demand }),
     kindStep(found),
   ]
 }
@@ -78,9 +78,14 @@ function ownerlessStep(check: CheckName, found: Inspected | undefined): Step {
   return found !== undefined && check === 'owner' ? failed(check, 'owner_disabled') : skipped(check)
 }
 
-/** A signed access token that stands for itself must be the very one on record. */
-function claimsStep(presented: Presented, found: Inspected | undefined): Step {
+/** One that stands for itself must be the very one on record, one of ours must be for who asks. */
+function claimsStep({ presented, found, demand }: Omit<Subject, 'nowMs'>): Step {
   const source = 'signed' in presented ? presented.signed.source : undefined
+  if (source?.limits !== undefined && found?.entry !== undefined) {
+    return source.audience === demand.audience
+      ? passed('claims')
+      : failed('claims', 'wrong_audience')
+  }
   if (source === undefined || source.isDerived || found?.entry === undefined) {
     return skipped('claims')
   }

@@ -17,7 +17,8 @@ import {
 import { type Facts, sentenceOn } from './explain-text.ts'
 import type { End, Explanation } from './explanation.ts'
 import { type LostRight, lostRights } from './lost-rights.ts'
-import type { Presented } from './presented.ts'
+import type { Presented, SignedToken } from './presented.ts'
+import { asSigned } from './sign.ts'
 import type { Token } from './token.ts'
 import type { Verdict } from './verdict.ts'
 import type { Inspected, Verifier } from './verify.ts'
@@ -65,8 +66,20 @@ function find({ verifier }: { verifier: Verifier }, presented: Presented) {
     const isReadable = secretFault(presented.secret) === undefined
     return isReadable ? verifier.inspect(presented.secret) : undefined
   }
-  const { source } = presented.signed
-  return source === undefined ? undefined : verifier.inspectById(source.id)
+  return inspectSigned(verifier, presented.signed)
+}
+
+async function inspectSigned(
+  verifier: Verifier,
+  { source }: SignedToken,
+): Promise<Inspected | undefined> {
+  if (source === undefined) return undefined
+  const found = await verifier.inspectById(source.id)
+  const { limits, expiresAtMs, audience } = source
+  if (found?.entry === undefined || limits === undefined) return found
+  // The token itself is shown as it is; only what it could do is within what was signed.
+  const { rights } = asSigned(found.entry.principal, { limits, expiresAtMs, audience })
+  return { ...found, entry: { ...found.entry, principal: { ...found.entry.principal, rights } } }
 }
 
 async function explanationOf(

@@ -228,13 +228,18 @@ function tokenFacts(token: Token): Record<string, unknown> {
     expiresAtMs: token.expiresAtMs,
     via: token.via,
     preview: token.preview,
+    ...(token.parentId === undefined ? {} : { parentId: token.parentId }),
     ...(token.oauth === undefined ? {} : { clientId: token.oauth.clientId }),
   }
 }
 
-function boundLimits(
+/**
+ * The limits asked for, spelled as they are kept, within those of the creating token and within what
+ * the owner holds now. Throws `beyond_rights`, `invalid_input`.
+ */
+export function boundLimits(
   wanted: Limits,
-  { creator, owner }: { creator: Limits; owner: Owner },
+  { creator, owner }: { creator: Limits; owner: Pick<Owner, 'roles' | 'groups' | 'scopes'> },
 ): Limits {
   const checked: Limits = {
     ...wanted,
@@ -258,7 +263,7 @@ function eachGroupOnce(groups: Limits['groups']): Limits['groups'] {
   throw new CoreError('invalid_input', 'A group is named twice. Name each group once.')
 }
 
-function mustBeActive(owner: Owner): void {
+export function mustBeActive(owner: Owner): void {
   if (owner.user.active) return
   throw new CoreError('conflict', 'The owner is disabled. Enable the user first.')
 }

@@ -1,5 +1,5 @@
 import type { TokenId } from '../id.ts'
-import type { Token } from './token.ts'
+import type { Limits, Token } from './token.ts'
 
 /** The first thing that is wrong with a signed access token. */
 export type SignedFault = 'format' | 'signature' | 'issuer' | 'times'
@@ -18,6 +18,8 @@ export interface SignedToken {
         isDerived: boolean
         /** The resource that it was signed for (`aud`); the token itself must be for the same. */
         audience: string | undefined
+        /** What was signed of the rights of the token behind it; undefined: nothing but its name. */
+        limits?: Limits
       }
     | undefined
 }

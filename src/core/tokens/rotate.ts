@@ -6,6 +6,7 @@ import { CoreError, notFound } from '../errors.ts'
 import type { TokenId } from '../id.ts'
 import type { Repositories } from '../store.ts'
 import { expiryOf, type Issued, saveToken, standsFor, type TokenWish } from './issue.ts'
+import { descentOf } from './lineage.ts'
 import { revokeDerived } from './revoke.ts'
 import { isOauthKind, stateOf, type Via } from './token.ts'
 
@@ -54,6 +55,7 @@ export async function rotateToken(
     creator: await standsFor(tx, caller.principal.token),
     explicit: typeof wish.expires === 'number',
   })
+  const { token: bounded } = await descentOf(tx, { ...old, expiresAtMs })
   const id = deps.newId() as TokenId
   if (!(await tx.tokens.supersede(old.id, id, nowMs))) {
     throw new CoreError('conflict', 'The token was changed by someone else meanwhile. Look again.')
@@ -70,7 +72,7 @@ export async function rotateToken(
     name: old.name,
     description: old.description,
     limits: old.limits,
-    expiresAtMs,
+    expiresAtMs: bounded.expiresAtMs,
     metadata: old.metadata,
     via,
     format: old.format === 'chosen' ? 'mintmark' : old.format,

@@ -8,6 +8,7 @@ import { digestOf, formatOf, mayBeSecret, type SecretKey, secretKeys } from '../
 import type { Store } from '../store.ts'
 import { type CacheEntry, type VerdictCache, verdictCache } from './cache.ts'
 import { firstRefusal } from './checks.ts'
+import { descentOf } from './lineage.ts'
 import type { Token } from './token.ts'
 import type { UsageCollector } from './usage.ts'
 import { type Demand, NO_DEMAND, type Verdict } from './verdict.ts'
@@ -129,13 +130,15 @@ export function createVerifier(deps: {
   }
 
   /** Undefined: the owner is gone. */
-  async function entryOf(token: Token, key: SecretKey): Promise<CacheEntry | undefined> {
-    const owner = await deps.loadOwner(token.ownerId)
+  async function entryOf(stored: Token, key: SecretKey): Promise<CacheEntry | undefined> {
+    const owner = await deps.loadOwner(stored.ownerId)
     if (owner === undefined) return undefined
+    const { token, ancestorIds } = await descentOf(store, stored)
     const principal: Principal = {
       user: owner.user,
       token,
       rights: effectiveRights(owner, token.limits),
+      ...(ancestorIds.length === 0 ? {} : { ancestorIds }),
     }
     return {
       key,

@@ -5,6 +5,7 @@ import { bearerCredential } from '../credential.ts'
 import { answerErrors, problemDocument } from '../errors.ts'
 import type { ApiParts } from '../parts.ts'
 import { auditRoutes } from './audit.ts'
+import { childRoutes } from './children.ts'
 import { clientRoutes } from './clients.ts'
 import { explainRoutes } from './explain.ts'
 import { grantRoutes } from './grants.ts'
@@ -13,6 +14,7 @@ import { inventoryRoutes } from './inventory.ts'
 import { jobRoutes } from './jobs.ts'
 import { keyRoutes } from './keys.ts'
 import { policyRoutes } from './policy.ts'
+import { revocationRoutes } from './revocations.ts'
 import { roleRoutes } from './roles.ts'
 import { sessionRoutes } from './session.ts'
 import { tokenRoutes } from './tokens.ts'
@@ -28,6 +30,8 @@ export async function registerApi(app: FastifyInstance, parts: ApiParts): Promis
   tokenRoutes(scope, parts)
   inventoryRoutes(scope, parts)
   jobRoutes(scope, parts)
+  childRoutes(scope, parts)
+  revocationRoutes(scope, parts)
   verifyRoutes(scope, parts)
   explainRoutes(scope, parts)
   userRoutes(scope, parts)

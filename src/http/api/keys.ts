@@ -11,7 +11,7 @@ const tags = ['keys']
 
 export const Key = Type.Object({
   id: Type.String({ description: 'Of signing keys the `kid`' }),
-  purpose: Type.Enum(['root', 'pepper', 's7', 'oauth']),
+  purpose: Type.Enum(['root', 'pepper', 's7', 'oauth', 'jwt']),
   algorithm: Type.String(),
   state: Type.Enum(['current', 'retired'], {
     description: 'A retired key does no new work, and verifies until what was made with it is over',
@@ -58,7 +58,7 @@ export function keyRoutes(app: Scope, { core }: ApiParts): void {
           {
             purpose: Type.Enum([...ROTATABLE], {
               description:
-                '`oauth`: both signing keys of the OpenID provider; `s7`: that of S7 access tokens; `pepper`: that of the digests of secrets',
+                '`oauth`: both signing keys of the OpenID provider; `s7`: that of S7 access tokens; `jwt`: that of signed tokens and of the revocation feed; `pepper`: that of the digests of secrets',
             }),
           },
           { additionalProperties: false },

@@ -12,6 +12,10 @@ export const Policy = Type.Object({
   usersMayCreateTokens: Type.Boolean({
     description: 'Whether non-admins may create, change, rotate and revoke tokens of their own',
   }),
+  tokensMayMintChildren: Type.Boolean({
+    description:
+      'Whether a token may mint narrower ones, which die with it, without further rights',
+  }),
   sessionTtlSeconds: Seconds,
   sessionIdleSeconds: Seconds,
   defaultTokenTtlSeconds: Nullable(Seconds),

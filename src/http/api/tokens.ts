@@ -83,14 +83,15 @@ function expiresOf(expiresAt: string | null | undefined): TokenWish['expires'] {
   return expiresAt === null ? 'never' : parseInstant(expiresAt)
 }
 
-async function groupLimits(
-  w: Writes,
+/** Group limits with ids for names. Throws `invalid_input` for a name that no group has. */
+export async function groupLimits(
+  byName: (name: string) => Promise<{ id: GroupId } | undefined>,
   groups: readonly { group: string; mode: CoreMode }[] | null | undefined,
 ): Promise<readonly GroupLimit[] | null> {
   if (groups === null) return null
   const limits: GroupLimit[] = []
   for (const { group, mode } of groups ?? []) {
-    const id = isId(group) ? (group as GroupId) : (await w.groupByName(group))?.id
+    const id = isId(group) ? (group as GroupId) : (await byName(group))?.id
     if (id === undefined) throw new CoreError('invalid_input', `There is no group "${group}".`)
     limits.push({ id, mode })
   }
@@ -104,7 +105,7 @@ async function wishOf(w: Writes, body: Static<typeof NewToken>): Promise<TokenWi
     limits: {
       accessLevel: body.accessLevel ?? 'READ_ONLY',
       roles: body.roles === undefined ? [] : body.roles,
-      groups: await groupLimits(w, body.groups),
+      groups: await groupLimits(w.groupByName, body.groups),
       scopes: body.scopes === undefined ? [] : body.scopes,
       allowedIps: body.allowedIps ?? null,
     },

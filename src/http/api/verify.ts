@@ -83,6 +83,9 @@ export const Answer = Type.Object({
   expiresAt: Type.Optional(Nullable(Instant)),
   metadata: Type.Optional(JsonObject),
   audience: Type.Optional(Nullable(Type.String())),
+  ancestors: Type.Optional(
+    Type.Array(Id, { description: 'The tokens that it comes from, the nearest first' }),
+  ),
 })
 
 /** In the order of the questions. */
@@ -90,7 +93,7 @@ export const Answers = Type.Object({ answers: Type.Array(Answer) })
 
 /** What is said of a live token. */
 export function activeAnswer(principal: Principal) {
-  const { token, user } = principal
+  const { token, user, ancestorIds, derivedFor } = principal
   return {
     active: true,
     tokenId: token.id,
@@ -100,7 +103,8 @@ export function activeAnswer(principal: Principal) {
     ...rightsOut(principal),
     expiresAt: instantOrNull(principal.derivedUntilMs ?? token.expiresAtMs),
     metadata: token.metadata,
-    audience: token.oauth?.audience ?? null,
+    audience: derivedFor ?? token.oauth?.audience ?? null,
+    ...(ancestorIds === undefined ? {} : { ancestors: [...ancestorIds] }),
   }
 }
 
