@@ -14,6 +14,8 @@ export interface Subject {
   port: number
   /** CPU time used so far in microseconds; undefined where the system does not tell. */
   cpuMicroseconds(): number | undefined
+  /** The longest that its event loop was held up since it was last asked; absent: it does not tell. */
+  longestStallMs?(): Promise<number>
   stop(): Promise<void>
 }
 
@@ -129,6 +131,11 @@ export async function startRaw(kind: 'commits' | 'signatures'): Promise<RawLimit
   }
 }
 
+/** Whether the Debian package is installed; it is no dependency of anything here. */
+export function hasGlewlwyd(): boolean {
+  return existsSync('/usr/bin/glewlwyd')
+}
+
 /** Another product, with the requests that it is asked. Installs what it needs on first use. */
 export async function startPeer(name: PeerName): Promise<Subject & { requests: string[] }> {
   if (!existsSync(path('node_modules'))) {
@@ -178,7 +185,13 @@ export async function startMintmark(options: MintmarkOptions): Promise<Mintmark>
   const verified = await call(`${url}/api/v1/tokens/verify`, { token, body: { token: secrets[0] } })
   return {
     ...subject,
-    fixture: { token, secrets, service: await makeService(url, token) },
+    longestStallMs: () => longestStallMs(url, token),
+    fixture: {
+      token,
+      secrets,
+      service: await makeService(url, token),
+      client: await makeClient(url, token),
+    },
     answer: verified,
     async stop() {
       await subject.stop()
@@ -196,6 +209,35 @@ async function call(url: string, { token, body }: { token: string; body: object 
   const text = await response.text()
   if (!response.ok) throw new Error(`${url} answered ${response.status}: ${text}`)
   return text
+}
+
+/** The server's own watch starts anew whenever it is read; its clock ticks every 10 ms, idle or not. */
+const WATCH_TICK_MS = 10
+
+async function longestStallMs(url: string, token: string): Promise<number> {
+  const response = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${token}` } })
+  const seconds = /^mintmark_nodejs_eventloop_lag_max_seconds (\S+)$/m.exec(await response.text())
+  return Math.max(0, Number(seconds?.[1]) * 1000 - WATCH_TICK_MS)
+}
+
+const ACCESS_TOKENS = 100
+
+/** An OAuth client with access tokens of its own. */
+async function makeClient(url: string, token: string): Promise<Fixture['client']> {
+  const body = { name: 'bench', grants: ['client_credentials'] }
+  const { clientId: id, secret } = JSON.parse(await call(`${url}/api/v1/clients`, { token, body }))
+  const accessTokens: string[] = []
+  for (let i = 0; i < ACCESS_TOKENS; i++) {
+    const response = await fetch(`${url}/oauth2/token`, {
+      method: 'POST',
+      headers: { authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}` },
+      body: new URLSearchParams({ grant_type: 'client_credentials' }),
+    })
+    const text = await response.text()
+    if (!response.ok) throw new Error(`The token endpoint answered ${response.status}: ${text}`)
+    accessTokens.push(JSON.parse(text).access_token)
+  }
+  return { id, secret, accessTokens }
 }
 
 /** A refresh token of S7. */
