@@ -3,6 +3,7 @@ import { up as init } from './0001-init.ts'
 import { up as oauth } from './0002-oauth.ts'
 import { up as keys } from './0003-keys.ts'
 import { up as tokenQuery } from './0004-token-query.ts'
+import { up as endedTokens } from './0005-ended-tokens.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -10,4 +11,5 @@ export const migrations: Record<string, Migration> = {
   '0002-oauth': { up: oauth },
   '0003-keys': { up: keys },
   '0004-token-query': { up: tokenQuery },
+  '0005-ended-tokens': { up: endedTokens },
 }
