@@ -179,14 +179,18 @@ export function peerLines(results: ScenarioResult[]): string[] {
 
 /** The results as a Markdown table that also reads well in a terminal. */
 export function table(results: ScenarioResult[]): string {
-  const rows = [
+  return markdownTable([
     COLUMNS.map(([title]) => title),
     ...results.map((result) => COLUMNS.map(([, cell]) => cell(result))),
-  ]
-  const widths = COLUMNS.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)))
+  ])
+}
+
+/** Rows, of which the first is the head, with the first column to the left and all others to the right. */
+export function markdownTable(rows: string[][]): string {
+  const [head = [], ...body] = rows
+  const widths = head.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)))
   const line = (row: string[]) =>
     `| ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join(' | ')} |`
-  const [head = [], ...body] = rows
   const rule = `|${widths.map((width, i) => (i === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`)).join('|')}|`
   return [line(head), rule, ...body.map(line)].join('\n')
 }

@@ -57,7 +57,8 @@ function post(path: string, { token, body }: { token: string; body: object }): s
   ].join('\r\n')
 }
 
-function get(path: string, { token }: { token: string }): string {
+/** A request for a page. */
+export function get(path: string, { token }: { token: string }): string {
   return `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`
 }
 
@@ -77,7 +78,8 @@ const INTROSPECTION = '/oauth2/introspect'
 /** As many as a server of one core and a fast disk revokes in a second, and then some. */
 const REVOKED_PER_SECOND = 3000
 
-function verify(token: string, secret: string): string {
+/** A question about a secret. */
+export function verify(token: string, secret: string): string {
   return post('/tokens/verify', { token, body: { token: secret } })
 }
 

@@ -53,7 +53,7 @@ function freePort(): Promise<number> {
 }
 
 async function untilAnswers(child: ChildProcess, url: string): Promise<void> {
-  for (let i = 0; i < 400; i++) {
+  for (let i = 0; i < 1500; i++) {
     if (child.exitCode !== null) break
     const status = await fetch(url).then(
       async (response) => {
@@ -63,7 +63,7 @@ async function untilAnswers(child: ChildProcess, url: string): Promise<void> {
       () => 0,
     )
     if (status === 200) return
-    await sleep(50)
+    await sleep(20)
   }
   throw new Error(`The server at ${url} did not start.`)
 }
@@ -161,30 +161,63 @@ function message<T>(child: ChildProcess): Promise<T> {
   })
 }
 
-/** A Mintmark as shipped, with tokens in it. Its log, one line per request, goes to the null device. */
-export async function startMintmark(options: MintmarkOptions): Promise<Mintmark> {
-  const { tokens, profileDir, maxCachedTokens = 100_000 } = options
+/** The process alone, over whatever `env` names. */
+export interface Server extends Subject {
+  url: string
+  /** From its start until it was ready, in milliseconds. */
+  startedInMs: number
+  residentBytes(): number | undefined
+}
+
+/** Mintmark as shipped. Its log, one line per request, goes to the null device. */
+export async function startServer(
+  env: Record<string, string>,
+  profileDir?: string,
+): Promise<Server> {
   const port = await freePort()
-  const dataDir = mkdtempSync(join(tmpdir(), 'mintmark-bench-'))
-  const token = `bench-${randomBytes(30).toString('base64url')}`
   const profile = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`]
+  const sinceMs = performance.now()
   const child = spawn(process.execPath, [...profile, path('../bin/mintmark.mjs'), 'serve'], {
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: {
-      PATH: process.env.PATH,
-      MINTMARK_DATA_DIR: dataDir,
-      MINTMARK_PORT: String(port),
-      MINTMARK_BOOTSTRAP_TOKEN: token,
-      MINTMARK_MAX_CACHED_TOKENS: String(maxCachedTokens),
-    },
+    env: { PATH: process.env.PATH, MINTMARK_PORT: String(port), ...env },
   })
   const url = `http://127.0.0.1:${port}`
   await untilAnswers(endsWithUs(child), `${url}/health/ready`)
-  const subject = subjectOf('mintmark', { child, port })
+  return {
+    ...subjectOf('mintmark', { child, port }),
+    url,
+    startedInMs: performance.now() - sinceMs,
+    residentBytes: () => residentBytesOf(child.pid ?? 0),
+  }
+}
+
+function residentBytesOf(pid: number): number | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024
+  } catch {
+    return undefined
+  }
+}
+
+/** A Mintmark with tokens in it. */
+export async function startMintmark(options: MintmarkOptions): Promise<Mintmark> {
+  const { tokens, profileDir, maxCachedTokens = 100_000 } = options
+  const dataDir = mkdtempSync(join(tmpdir(), 'mintmark-bench-'))
+  const token = `bench-${randomBytes(30).toString('base64url')}`
+  const server = await startServer(
+    {
+      MINTMARK_DATA_DIR: dataDir,
+      MINTMARK_BOOTSTRAP_TOKEN: token,
+      MINTMARK_MAX_CACHED_TOKENS: String(maxCachedTokens),
+    },
+    profileDir,
+  )
+  const { url } = server
   const secrets = await makeTokens(url, { token, count: tokens })
   const verified = await call(`${url}/api/v1/tokens/verify`, { token, body: { token: secrets[0] } })
   return {
-    ...subject,
+    ...server,
     longestStallMs: () => longestStallMs(url, token),
     fixture: {
       token,
@@ -194,7 +227,7 @@ export async function startMintmark(options: MintmarkOptions): Promise<Mintmark>
     },
     answer: verified,
     async stop() {
-      await subject.stop()
+      await server.stop()
       rmSync(dataDir, { recursive: true, force: true })
     },
   }
