@@ -28,6 +28,7 @@ import { openLane } from './http/lane.ts'
 import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
 import { createServer, securityHeaders } from './http/server.ts'
 import { oauthErrors } from './oauth/errors.ts'
+import { introspectionLane } from './oauth/introspect.ts'
 import { registerOauth } from './oauth/oauth.ts'
 import { openStore } from './store/database.ts'
 import { VERSION } from './version.ts'
@@ -123,7 +124,11 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   await server.register(async (scope) => registerOpal(scope, shared), { prefix: '/v1' })
   await server.register(async (scope) => registerAuthentik(scope, shared), { prefix: '/api/v3' })
   openLane(server, {
-    routes: [...verifyLanes(shared), validateLane(shared)],
+    routes: [
+      ...verifyLanes(shared),
+      introspectionLane({ ...shared, issuer: config.publicUrl }),
+      validateLane(shared),
+    ],
     verifier: core.verifier,
     health,
     meter,
