@@ -156,8 +156,6 @@ const PEERS: [ours: string, peer: string][] = [
   ['introspect', 'oidc-provider'],
   ['introspect-client', 'oidc-provider'],
   ['verify', 'better-auth'],
-  ['introspect', 'glewlwyd'],
-  ['introspect-client', 'glewlwyd'],
 ]
 
 /** How many times as much we do as each peer, both taken relative to the bare server. */

@@ -22,7 +22,6 @@ import {
 } from './report.ts'
 import { creation, type Limit, SCENARIOS, type Scenario } from './scenarios.ts'
 import {
-  hasGlewlwyd,
   type Mintmark,
   type Subject,
   startBare,
@@ -73,9 +72,7 @@ async function main(): Promise<void> {
     : { connections: CONNECTIONS, tokens: 4000, pairs: 7, sliceSeconds: 3 }
   const about = { at: new Date().toISOString(), commit: commit(), machine: machine(), options }
   const names = flags.only?.split(',')
-  const isThere = ({ name, subject }: Scenario) =>
-    names?.includes(name) ?? (subject !== 'glewlwyd' || hasGlewlwyd())
-  const chosen = SCENARIOS.filter(isThere)
+  const chosen = SCENARIOS.filter(({ name }) => names === undefined || names.includes(name))
   if (chosen.length < (names?.length ?? 1)) throw new Error(`There is no such scenario.\n${HELP}`)
 
   progress('starting the servers and making tokens')

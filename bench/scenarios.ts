@@ -12,7 +12,7 @@ export interface Fixture {
   client: { id: string; secret: string; accessTokens: string[] }
 }
 
-export type PeerName = 'oidc-provider' | 'better-auth' | 'glewlwyd'
+export type PeerName = 'oidc-provider' | 'better-auth'
 
 export type Limit = 'bare' | 'commits' | 'signatures'
 
@@ -181,12 +181,6 @@ export const SCENARIOS: Scenario[] = [
     name: 'better-auth',
     summary: 'its verifyApiKey, on SQLite',
     subject: 'better-auth',
-    status: 200,
-  },
-  {
-    name: 'glewlwyd',
-    summary: 'its introspection, on SQLite',
-    subject: 'glewlwyd',
     status: 200,
   },
   {

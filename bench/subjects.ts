@@ -70,7 +70,9 @@ async function untilAnswers(child: ChildProcess, url: string): Promise<void> {
 
 /** Whatever goes wrong here, no server is left behind. */
 function endsWithUs(child: ChildProcess): ChildProcess {
-  process.once('exit', () => child.kill('SIGKILL'))
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  child.once('exit', () => process.off('exit', kill))
   return child
 }
 
@@ -129,11 +131,6 @@ export async function startRaw(kind: 'commits' | 'signatures'): Promise<RawLimit
       return result
     },
   }
-}
-
-/** Whether the Debian package is installed; it is no dependency of anything here. */
-export function hasGlewlwyd(): boolean {
-  return existsSync('/usr/bin/glewlwyd')
 }
 
 /** Another product, with the requests that it is asked. Installs what it needs on first use. */
