@@ -68,7 +68,7 @@ else await main()
 
 async function main(): Promise<void> {
   const options = flags.quick
-    ? { connections: CONNECTIONS, tokens: 1000, pairs: 3, sliceSeconds: 0.8 }
+    ? { connections: CONNECTIONS, tokens: 1000, pairs: 3, sliceSeconds: 0.5 }
     : { connections: CONNECTIONS, tokens: 4000, pairs: 7, sliceSeconds: 3 }
   const about = { at: new Date().toISOString(), commit: commit(), machine: machine(), options }
   const names = flags.only?.split(',')
