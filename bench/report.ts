@@ -9,6 +9,8 @@ export interface Slice {
   p99Ms: number | undefined
   /** CPU time of the server per request; undefined where the system does not tell. */
   cpuMicroseconds: number | undefined
+  /** The longest that the server's event loop was held up; absent where it does not tell. */
+  stallMs?: number
 }
 
 /** Two slices that followed each other, so that the machine's moods cancel out. */
@@ -22,6 +24,8 @@ export interface ScenarioResult {
   summary: string
   limit: string
   pairs: Pair[]
+  /** Limit and subject, both at half of the subject's peak rate. */
+  halfRate?: Pair[]
 }
 
 /** Everything that a run leaves behind. */
@@ -112,43 +116,79 @@ const COLUMNS: [string, (result: ScenarioResult) => string][] = [
   ['p50 ms', ({ pairs }) => milliseconds(median(pairs, ({ subject }) => subject.p50Ms))],
   ['p99 ms', ({ pairs }) => milliseconds(median(pairs, ({ subject }) => subject.p99Ms))],
   ['limit p99 ms', ({ pairs }) => milliseconds(median(pairs, ({ limit }) => limit.p99Ms))],
+  ['p99 at half rate, × limit', ({ halfRate = [] }) => ratio(halfRate, p99Ratio)],
+  ['stall ms', ({ pairs }) => milliseconds(longestStall(pairs))],
 ]
+
+function p99Ratio({ limit, subject }: Pair): number | undefined {
+  if (limit.p99Ms === undefined || subject.p99Ms === undefined) return undefined
+  return subject.p99Ms / limit.p99Ms
+}
+
+function longestStall(pairs: Pair[]): number {
+  const stalls = pairs.flatMap(({ subject: { stallMs } }) => stallMs ?? [])
+  return stalls.length === 0 ? Number.NaN : Math.max(...stalls)
+}
+
+/** Requests a second, in the middle of the pairs. */
+export function peakOf(pairs: Pair[]): number {
+  return median(pairs, ({ subject }) => subject.perSecond)
+}
+
+/** Which scenario held up the event loop for longest. */
+export function stallLine(results: ScenarioResult[]): string {
+  const all = results.flatMap(({ scenario, pairs, halfRate = [] }) => {
+    const ms = longestStall([...pairs, ...halfRate])
+    return Number.isNaN(ms) ? [] : [{ scenario, ms }]
+  })
+  const [worst] = all.toSorted((a, b) => b.ms - a.ms)
+  if (worst === undefined) return ''
+  return `The longest stall of the event loop: ${worst.ms.toFixed(0)} ms, in ${worst.scenario}.`
+}
 
 function cpuRatio({ limit, subject }: Pair): number | undefined {
   if (limit.cpuMicroseconds === undefined || subject.cpuMicroseconds === undefined) return undefined
   return limit.cpuMicroseconds / subject.cpuMicroseconds
 }
 
-const VERIFYING = 'verify'
-const PEERS = ['oidc-provider', 'better-auth']
+/** What of ours does the same as a peer. */
+const PEERS: [ours: string, peer: string][] = [
+  ['introspect', 'oidc-provider'],
+  ['introspect-client', 'oidc-provider'],
+  ['verify', 'better-auth'],
+]
 
-/** How many times as much `verify` does as each peer, both taken relative to the bare server. */
+/** How many times as much we do as each peer, both taken relative to the bare server. */
 export function peerLines(results: ScenarioResult[]): string[] {
   const share = (name: string, pick: (pair: Pair) => number | undefined) => {
     const found = results.find(({ scenario }) => scenario === name)
     return found === undefined ? Number.NaN : median(found.pairs, pick)
   }
   const throughput = ({ limit, subject }: Pair) => subject.perSecond / limit.perSecond
-  return PEERS.flatMap((peer) => {
-    const times = share(VERIFYING, throughput) / share(peer, throughput)
-    const cheaper = share(VERIFYING, cpuRatio) / share(peer, cpuRatio)
+  return PEERS.flatMap(([ours, peer]) => {
+    const times = share(ours, throughput) / share(peer, throughput)
+    const cheaper = share(ours, cpuRatio) / share(peer, cpuRatio)
     if (Number.isNaN(times)) return []
     return [
-      `verify is ${times.toFixed(1)} × ${peer} in throughput, ${cheaper.toFixed(1)} × in CPU time.`,
+      `${ours} is ${times.toFixed(1)} × ${peer} in throughput, ${cheaper.toFixed(1)} × in CPU time.`,
     ]
   })
 }
 
 /** The results as a Markdown table that also reads well in a terminal. */
 export function table(results: ScenarioResult[]): string {
-  const rows = [
+  return markdownTable([
     COLUMNS.map(([title]) => title),
     ...results.map((result) => COLUMNS.map(([, cell]) => cell(result))),
-  ]
-  const widths = COLUMNS.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)))
+  ])
+}
+
+/** Rows, of which the first is the head, with the first column to the left and all others to the right. */
+export function markdownTable(rows: string[][]): string {
+  const [head = [], ...body] = rows
+  const widths = head.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)))
   const line = (row: string[]) =>
     `| ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join(' | ')} |`
-  const [head = [], ...body] = rows
   const rule = `|${widths.map((width, i) => (i === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`)).join('|')}|`
   return [line(head), rule, ...body.map(line)].join('\n')
 }

@@ -3,24 +3,24 @@
  * limit (a bare HTTP server, raw commits, raw signatures) run as separate processes and are driven in
  * turn, in pairs of slices, from a third process.
  */
-import { type ChildProcess, fork } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import type { Job, JobResult } from './load.ts'
+import { type Loader, startLoader } from './loader.ts'
 import {
   type BenchRecord,
   commit,
   heading,
   machine,
   type Pair,
+  peakOf,
   peerLines,
   type ScenarioResult,
   type Slice,
+  stallLine,
   table,
 } from './report.ts'
-import { type Limit, SCENARIOS, type Scenario } from './scenarios.ts'
+import { creation, type Limit, SCENARIOS, type Scenario } from './scenarios.ts'
 import {
   type Mintmark,
   type Subject,
@@ -37,7 +37,7 @@ const BARE_QUESTION = 'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r
 
 const HELP = `npm run bench [-- options]
 
-  --quick           short slices: under two minutes instead of ten
+  --quick           short slices: under two minutes instead of a quarter of an hour
   --json FILE       also write a record; a name that ends in / is a directory
   --only NAMES      some scenarios, comma-separated: ${SCENARIOS.map(({ name }) => name).join(', ')}
   --profile DIR     also write a CPU profile of Mintmark into DIR
@@ -54,7 +54,7 @@ const { values: flags } = parseArgs({
 })
 
 interface Bench {
-  loader: ChildProcess
+  loader: Loader
   options: BenchRecord['options']
   /** Started when they are first needed. */
   mintmark: Mintmark
@@ -68,7 +68,7 @@ else await main()
 
 async function main(): Promise<void> {
   const options = flags.quick
-    ? { connections: CONNECTIONS, tokens: 1000, pairs: 3, sliceSeconds: 0.8 }
+    ? { connections: CONNECTIONS, tokens: 1000, pairs: 3, sliceSeconds: 0.5 }
     : { connections: CONNECTIONS, tokens: 4000, pairs: 7, sliceSeconds: 3 }
   const about = { at: new Date().toISOString(), commit: commit(), machine: machine(), options }
   const names = flags.only?.split(',')
@@ -78,57 +78,93 @@ async function main(): Promise<void> {
   progress('starting the servers and making tokens')
   const mintmark = await startMintmark({ tokens: options.tokens, profileDir: flags.profile })
   const bare = await startBare(mintmark.answer)
-  const loader = fork(fileURLToPath(new URL('load.ts', import.meta.url)))
+  const loader = startLoader()
   const bench: Bench = { loader, options, mintmark, bare, started: [bare, mintmark] }
   const results: ScenarioResult[] = []
   try {
     for (const scenario of chosen) results.push(await measure(scenario, bench))
   } finally {
     progress('')
-    loader.kill()
+    loader.stop()
     for (const { stop } of bench.started) await stop()
   }
-  const lines = [heading(about), '', table(results), '', ...peerLines(results)]
+  const lines = [heading(about), '', table(results), '', ...peerLines(results), stallLine(results)]
   process.stdout.write(`${lines.join('\n')}\n`)
   if (flags.json !== undefined) record(flags.json, { ...about, results })
 }
 
-/** Works for so many seconds. */
-type Slicer = (seconds: number) => Promise<Slice>
+/** What is sent in a slice of so many seconds. */
+type Requests = (seconds: number) => Promise<string[]>
+
+/** Works for so many seconds, as fast as it can unless a rate is given. */
+type Slicer = (seconds: number, perSecond?: number) => Promise<Slice>
 
 async function measure(scenario: Scenario, bench: Bench): Promise<ScenarioResult> {
   const { options } = bench
   const { name, summary, limit = 'bare' } = scenario
   progress(`${name}: warming up`)
   const { subject, requests } = await subjectFor(scenario, bench)
-  const ofSubject: Slicer = (seconds) =>
-    runSlice(subject, { bench, scenario, requests, seconds, status: scenario.status })
+  const ofSubject: Slicer = (seconds, perSecond) =>
+    runSlice(subject, { bench, scenario, requests, seconds, perSecond, status: scenario.status })
   const ofLimit = await slicerFor(limit, { bench, scenario, requests })
   // Until the compilers have seen everything; also asks about every token once.
   await ofLimit(options.sliceSeconds)
   await ofSubject(options.sliceSeconds * 2)
-  const pairs: Pair[] = []
-  for (let i = 0; i < options.pairs; i++) {
-    progress(`${name}: ${summary}, pair ${i + 1} of ${options.pairs}`)
-    pairs.push({
-      limit: await ofLimit(options.sliceSeconds),
-      subject: await ofSubject(options.sliceSeconds),
-    })
+  const take = async (title: string, perSecond?: number) => {
+    const pairs: Pair[] = []
+    for (let i = 0; i < options.pairs; i++) {
+      progress(`${name}: ${title}, pair ${i + 1} of ${options.pairs}`)
+      pairs.push({
+        limit: await ofLimit(options.sliceSeconds, perSecond),
+        subject: await ofSubject(options.sliceSeconds, perSecond),
+      })
+    }
+    return pairs
   }
-  return { scenario: name, summary, limit, pairs }
+  const pairs = await take(summary)
+  if (scenario.isPaced !== true) return { scenario: name, summary, limit, pairs }
+  const perSecond = Math.round(peakOf(pairs) / 2)
+  const halfRate = await take(`at ${perSecond} a second`, perSecond)
+  return { scenario: name, summary, limit, pairs, halfRate }
 }
 
 async function subjectFor(
-  { subject = 'mintmark', requests }: Scenario,
+  { subject = 'mintmark', requests, fresh }: Scenario,
   bench: Bench,
-): Promise<{ subject: Subject; requests: string[] }> {
-  if (subject === 'oidc-provider' || subject === 'better-auth') {
+): Promise<{ subject: Subject; requests: Requests }> {
+  if (subject !== 'mintmark' && subject !== 'cold') {
     const peer = await startPeer(subject)
     bench.started.push(peer)
-    return { subject: peer, requests: peer.requests }
+    return { subject: peer, requests: async () => peer.requests }
   }
   const mintmark = subject === 'cold' ? await coldMintmark(bench) : bench.mintmark
-  return { subject: mintmark, requests: requests?.(mintmark.fixture) ?? [] }
+  if (fresh === undefined) {
+    const known = requests?.(mintmark.fixture, []) ?? []
+    return { subject: mintmark, requests: async () => known }
+  }
+  return {
+    subject: mintmark,
+    async requests(seconds) {
+      const ids = await makeIds(bench.loader, { mintmark, count: fresh(seconds) })
+      return requests?.(mintmark.fixture, ids) ?? []
+    },
+  }
+}
+
+/** Tokens of which nobody has made use yet. */
+async function makeIds(
+  loader: Loader,
+  { mintmark, count }: { mintmark: Mintmark; count: number },
+): Promise<string[]> {
+  const { ids } = await loader.run({
+    port: mintmark.port,
+    requests: Array.from({ length: count }, () => creation(mintmark.fixture)),
+    connections: 64,
+    seconds: Number.MAX_SAFE_INTEGER,
+    once: true,
+    wantsIds: true,
+  })
+  return ids
 }
 
 async function coldMintmark(bench: Bench): Promise<Mintmark> {
@@ -140,17 +176,19 @@ async function coldMintmark(bench: Bench): Promise<Mintmark> {
 
 async function slicerFor(
   limit: Limit,
-  { bench, scenario, requests }: { bench: Bench; scenario: Scenario; requests: string[] },
+  { bench, scenario, requests }: { bench: Bench; scenario: Scenario; requests: Requests },
 ): Promise<Slicer> {
   if (limit === 'bare') {
     // Counted in requests: what one of them stands for is the subject's merit.
     const alike = { ...scenario, counts: 1 }
-    return (seconds) =>
+    const same: Requests = scenario.counts === undefined ? requests : async () => [BARE_QUESTION]
+    return (seconds, perSecond) =>
       runSlice(bench.bare, {
         bench,
         scenario: alike,
-        requests: bareOf(scenario, requests),
+        requests: same,
         seconds,
+        perSecond,
         status: 200,
       })
   }
@@ -169,11 +207,6 @@ async function slicerFor(
   }
 }
 
-/** A batch is compared with single questions. */
-function bareOf({ counts }: Scenario, requests: string[]): string[] {
-  return counts === undefined ? requests : [BARE_QUESTION]
-}
-
 async function runSlice(
   subject: Subject,
   {
@@ -181,14 +214,32 @@ async function runSlice(
     scenario,
     requests,
     seconds,
+    perSecond,
     status,
-  }: { bench: Bench; scenario: Scenario; requests: string[]; seconds: number; status: number },
+  }: {
+    bench: Bench
+    scenario: Scenario
+    requests: Requests
+    seconds: number
+    perSecond: number | undefined
+    status: number
+  },
 ): Promise<Slice> {
   const { loader, options } = bench
+  const job = {
+    port: subject.port,
+    requests: await requests(seconds),
+    connections: scenario.connections ?? options.connections,
+    seconds,
+    once: scenario.once ?? false,
+    chain: scenario.chain ?? false,
+    ...(perSecond === undefined ? {} : { perSecond }),
+  }
+  await subject.longestStallMs?.()
   const before = subject.cpuMicroseconds()
-  const connections = scenario.connections ?? options.connections
-  const result = await runJob(loader, { port: subject.port, requests, connections, seconds })
+  const result = await loader.run(job)
   const after = subject.cpuMicroseconds()
+  const stallMs = await subject.longestStallMs?.()
   if (result.statuses[status] !== result.answered) {
     throw new Error(
       `${subject.name} answered ${scenario.name} with ${JSON.stringify(result.statuses)}.`,
@@ -200,21 +251,12 @@ async function runSlice(
     p50Ms: result.p50Ms,
     p99Ms: result.p99Ms,
     cpuMicroseconds: per(counted, before, after),
+    ...(stallMs === undefined ? {} : { stallMs }),
   }
 }
 
 function per(count: number, before?: number, after?: number): number | undefined {
   return before === undefined || after === undefined ? undefined : (after - before) / count
-}
-
-function runJob(loader: ChildProcess, job: Job): Promise<JobResult> {
-  return new Promise((resolve, reject) => {
-    loader.once('message', (message: JobResult | { error: string }) => {
-      if ('error' in message) reject(new Error(message.error))
-      else resolve(message)
-    })
-    loader.send(job)
-  })
 }
 
 /** One line that is written over, for people who watch; a line each in a file or a pipe. */

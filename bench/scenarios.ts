@@ -8,6 +8,8 @@ export interface Fixture {
   secrets: string[]
   /** An S7 refresh token. */
   service: string
+  /** A client with access tokens of its own. */
+  client: { id: string; secret: string; accessTokens: string[] }
 }
 
 export type PeerName = 'oidc-provider' | 'better-auth'
@@ -27,8 +29,15 @@ export interface Scenario {
   counts?: number
   /** What must be answered to each. */
   status: number
-  /** Peers bring their own. */
-  requests?(fixture: Fixture): string[]
+  /** How many tokens are made anew for each slice of so many seconds. */
+  fresh?(seconds: number): number
+  /** See `Job`. */
+  once?: boolean
+  chain?: boolean
+  /** Whether latency is measured at half of the peak rate, too. */
+  isPaced?: boolean
+  /** Peers bring their own. `ids` are those of fresh tokens. */
+  requests?(fixture: Fixture, ids: string[]): string[]
 }
 
 export const BATCH = 100
@@ -48,12 +57,35 @@ function post(path: string, { token, body }: { token: string; body: object }): s
   ].join('\r\n')
 }
 
-function get(path: string, { token }: { token: string }): string {
+/** A request for a page. */
+export function get(path: string, { token }: { token: string }): string {
   return `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`
 }
 
-function verify(token: string, secret: string): string {
+function form(path: string, { authorization, body }: { authorization: string; body: string }) {
+  return [
+    `POST ${path} HTTP/1.1`,
+    'Host: localhost',
+    `Authorization: ${authorization}`,
+    'Content-Type: application/x-www-form-urlencoded',
+    `Content-Length: ${body.length}`,
+    '',
+    body,
+  ].join('\r\n')
+}
+
+const INTROSPECTION = '/oauth2/introspect'
+/** As many as a server of one core and a fast disk revokes in a second, and then some. */
+const REVOKED_PER_SECOND = 3000
+
+/** A question about a secret. */
+export function verify(token: string, secret: string): string {
   return post('/tokens/verify', { token, body: { token: secret } })
+}
+
+/** A request for a new token. */
+export function creation({ token }: Fixture): string {
+  return post('/tokens', { token, body: { name: `bench ${COUNTER}` } })
 }
 
 /** Each of `list` once, in groups of `size`. */
@@ -67,6 +99,7 @@ export const SCENARIOS: Scenario[] = [
     name: 'verify',
     summary: 'a live token that the server has seen before',
     status: 200,
+    isPaced: true,
     requests: ({ token, secrets }) => secrets.map((secret) => verify(token, secret)),
   },
   {
@@ -80,9 +113,31 @@ export const SCENARIOS: Scenario[] = [
       ),
   },
   {
+    name: 'introspect',
+    summary: 'the same through OAuth introspection (RFC 7662), asked by a token',
+    status: 200,
+    isPaced: true,
+    requests: ({ token, secrets }) =>
+      secrets.map((secret) =>
+        form(INTROSPECTION, { authorization: `Bearer ${token}`, body: `token=${secret}` }),
+      ),
+  },
+  {
+    name: 'introspect-client',
+    summary: 'an access token, asked by the client that it was issued to',
+    status: 200,
+    requests: ({ client: { id, secret, accessTokens } }) => {
+      const authorization = `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`
+      return accessTokens.map((token) =>
+        form(INTROSPECTION, { authorization, body: `token=${token}` }),
+      )
+    },
+  },
+  {
     name: 'xms',
     summary: 'the same through XMS validate',
     status: 200,
+    isPaced: true,
     requests: ({ token, secrets }) =>
       secrets.map((secret) =>
         [
@@ -146,7 +201,29 @@ export const SCENARIOS: Scenario[] = [
     limit: 'commits',
     connections: 64,
     status: 201,
-    requests: ({ token }) => [post('/tokens', { token, body: { name: `bench ${COUNTER}` } })],
+    requests: (fixture) => [creation(fixture)],
+  },
+  {
+    name: 'rotate',
+    summary: 'a token replaced by its successor, durable before the answer; beside single commits',
+    limit: 'commits',
+    connections: 64,
+    status: 200,
+    fresh: () => 64,
+    chain: true,
+    requests: ({ token }, ids) =>
+      ids.map((id) => post(`/tokens/${id}/rotate`, { token, body: {} })),
+  },
+  {
+    name: 'revoke',
+    summary: 'a token revoked, durable before the answer; beside single commits',
+    limit: 'commits',
+    connections: 64,
+    status: 200,
+    fresh: (seconds) => Math.ceil(REVOKED_PER_SECOND * seconds),
+    once: true,
+    requests: ({ token }, ids) =>
+      ids.map((id) => post(`/tokens/${id}/revoke`, { token, body: {} })),
   },
   {
     name: 'refresh',

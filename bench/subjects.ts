@@ -14,6 +14,8 @@ export interface Subject {
   port: number
   /** CPU time used so far in microseconds; undefined where the system does not tell. */
   cpuMicroseconds(): number | undefined
+  /** The longest that its event loop was held up since it was last asked; absent: it does not tell. */
+  longestStallMs?(): Promise<number>
   stop(): Promise<void>
 }
 
@@ -51,7 +53,7 @@ function freePort(): Promise<number> {
 }
 
 async function untilAnswers(child: ChildProcess, url: string): Promise<void> {
-  for (let i = 0; i < 400; i++) {
+  for (let i = 0; i < 1500; i++) {
     if (child.exitCode !== null) break
     const status = await fetch(url).then(
       async (response) => {
@@ -61,14 +63,16 @@ async function untilAnswers(child: ChildProcess, url: string): Promise<void> {
       () => 0,
     )
     if (status === 200) return
-    await sleep(50)
+    await sleep(20)
   }
   throw new Error(`The server at ${url} did not start.`)
 }
 
 /** Whatever goes wrong here, no server is left behind. */
 function endsWithUs(child: ChildProcess): ChildProcess {
-  process.once('exit', () => child.kill('SIGKILL'))
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  child.once('exit', () => process.off('exit', kill))
   return child
 }
 
@@ -154,34 +158,73 @@ function message<T>(child: ChildProcess): Promise<T> {
   })
 }
 
-/** A Mintmark as shipped, with tokens in it. Its log, one line per request, goes to the null device. */
-export async function startMintmark(options: MintmarkOptions): Promise<Mintmark> {
-  const { tokens, profileDir, maxCachedTokens = 100_000 } = options
+/** The process alone, over whatever `env` names. */
+export interface Server extends Subject {
+  url: string
+  /** From its start until it was ready, in milliseconds. */
+  startedInMs: number
+  residentBytes(): number | undefined
+}
+
+/** Mintmark as shipped. Its log, one line per request, goes to the null device. */
+export async function startServer(
+  env: Record<string, string>,
+  profileDir?: string,
+): Promise<Server> {
   const port = await freePort()
-  const dataDir = mkdtempSync(join(tmpdir(), 'mintmark-bench-'))
-  const token = `bench-${randomBytes(30).toString('base64url')}`
   const profile = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`]
+  const sinceMs = performance.now()
   const child = spawn(process.execPath, [...profile, path('../bin/mintmark.mjs'), 'serve'], {
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: {
-      PATH: process.env.PATH,
-      MINTMARK_DATA_DIR: dataDir,
-      MINTMARK_PORT: String(port),
-      MINTMARK_BOOTSTRAP_TOKEN: token,
-      MINTMARK_MAX_CACHED_TOKENS: String(maxCachedTokens),
-    },
+    env: { PATH: process.env.PATH, MINTMARK_PORT: String(port), ...env },
   })
   const url = `http://127.0.0.1:${port}`
   await untilAnswers(endsWithUs(child), `${url}/health/ready`)
-  const subject = subjectOf('mintmark', { child, port })
+  return {
+    ...subjectOf('mintmark', { child, port }),
+    url,
+    startedInMs: performance.now() - sinceMs,
+    residentBytes: () => residentBytesOf(child.pid ?? 0),
+  }
+}
+
+function residentBytesOf(pid: number): number | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024
+  } catch {
+    return undefined
+  }
+}
+
+/** A Mintmark with tokens in it. */
+export async function startMintmark(options: MintmarkOptions): Promise<Mintmark> {
+  const { tokens, profileDir, maxCachedTokens = 100_000 } = options
+  const dataDir = mkdtempSync(join(tmpdir(), 'mintmark-bench-'))
+  const token = `bench-${randomBytes(30).toString('base64url')}`
+  const server = await startServer(
+    {
+      MINTMARK_DATA_DIR: dataDir,
+      MINTMARK_BOOTSTRAP_TOKEN: token,
+      MINTMARK_MAX_CACHED_TOKENS: String(maxCachedTokens),
+    },
+    profileDir,
+  )
+  const { url } = server
   const secrets = await makeTokens(url, { token, count: tokens })
   const verified = await call(`${url}/api/v1/tokens/verify`, { token, body: { token: secrets[0] } })
   return {
-    ...subject,
-    fixture: { token, secrets, service: await makeService(url, token) },
+    ...server,
+    longestStallMs: () => longestStallMs(url, token),
+    fixture: {
+      token,
+      secrets,
+      service: await makeService(url, token),
+      client: await makeClient(url, token),
+    },
     answer: verified,
     async stop() {
-      await subject.stop()
+      await server.stop()
       rmSync(dataDir, { recursive: true, force: true })
     },
   }
@@ -196,6 +239,35 @@ async function call(url: string, { token, body }: { token: string; body: object 
   const text = await response.text()
   if (!response.ok) throw new Error(`${url} answered ${response.status}: ${text}`)
   return text
+}
+
+/** The server's own watch starts anew whenever it is read; its clock ticks every 10 ms, idle or not. */
+const WATCH_TICK_MS = 10
+
+async function longestStallMs(url: string, token: string): Promise<number> {
+  const response = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${token}` } })
+  const seconds = /^mintmark_nodejs_eventloop_lag_max_seconds (\S+)$/m.exec(await response.text())
+  return Math.max(0, Number(seconds?.[1]) * 1000 - WATCH_TICK_MS)
+}
+
+const ACCESS_TOKENS = 100
+
+/** An OAuth client with access tokens of its own. */
+async function makeClient(url: string, token: string): Promise<Fixture['client']> {
+  const body = { name: 'bench', grants: ['client_credentials'] }
+  const { clientId: id, secret } = JSON.parse(await call(`${url}/api/v1/clients`, { token, body }))
+  const accessTokens: string[] = []
+  for (let i = 0; i < ACCESS_TOKENS; i++) {
+    const response = await fetch(`${url}/oauth2/token`, {
+      method: 'POST',
+      headers: { authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}` },
+      body: new URLSearchParams({ grant_type: 'client_credentials' }),
+    })
+    const text = await response.text()
+    if (!response.ok) throw new Error(`The token endpoint answered ${response.status}: ${text}`)
+    accessTokens.push(JSON.parse(text).access_token)
+  }
+  return { id, secret, accessTokens }
 }
 
 /** A refresh token of S7. */

@@ -31,6 +31,7 @@ import { tokenJwts } from './http/token-jwt.ts'
 import { registerWellKnown } from './http/well-known.ts'
 import { keepWorking } from './job-loop.ts'
 import { oauthErrors } from './oauth/errors.ts'
+import { introspectionLane } from './oauth/introspect.ts'
 import { registerOauth } from './oauth/oauth.ts'
 import { openStore } from './store/database.ts'
 import { VERSION } from './version.ts'
@@ -127,7 +128,11 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   await server.register(async (scope) => registerOpal(scope, shared), { prefix: '/v1' })
   await server.register(async (scope) => registerAuthentik(scope, shared), { prefix: '/api/v3' })
   openLane(server, {
-    routes: [...verifyLanes(shared), validateLane(shared)],
+    routes: [
+      ...verifyLanes(shared),
+      introspectionLane({ ...shared, issuer: config.publicUrl }),
+      validateLane(shared),
+    ],
     verifier: core.verifier,
     health,
     meter,

@@ -58,6 +58,7 @@ import { changePassword, resetPassword } from './users/change-password.ts'
 import * as login from './users/login.ts'
 import * as users from './users/manage.ts'
 import { loadOwner } from './users/owner.ts'
+import { ownerCache } from './users/owner-cache.ts'
 import { passwordHasher } from './users/password.ts'
 import type { Session } from './users/session.ts'
 import { signInFromUpstream } from './users/sign-in.ts'
@@ -299,6 +300,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     clock,
     usage,
     loadOwner: deps.loadOwner,
+    knownOwner: ownerCache(store, deps.loadOwner),
     maxCachedTokens: options.maxCachedTokens ?? 100_000,
     random,
   })

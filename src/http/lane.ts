@@ -33,8 +33,8 @@ export interface LaneRoute {
   path: string
   /** The pattern by which the log and the figures know the ordinary route. */
   pattern: string
-  /** Whether a JSON body is read; otherwise a request with a body is not plain. */
-  takesBody: boolean
+  /** What kind of body is read; without one, a request with a body is not plain. */
+  body: 'json' | 'form' | undefined
   /** The header that holds the credential, in lower case. */
   credentialHeader: string
   /** Further headers that the ordinary route looks at; a request with one of them is not plain. */
@@ -58,7 +58,10 @@ export interface LaneParts {
 
 const METHOD = 'POST'
 const CONTENT_TYPE = 'application/json; charset=utf-8'
-const JSON_TYPE = /^application\/json(?:; ?charset=utf-8)?$/i
+const BODY_TYPES = {
+  json: /^application\/json(?:; ?charset=utf-8)?$/i,
+  form: /^application\/x-www-form-urlencoded(?:; ?charset=utf-8)?$/i,
+}
 const LENGTH = /^(?:0|[1-9]\d{0,5})$/
 
 /** What a header of a plain request is read as; all others are as little looked at as elsewhere. */
@@ -208,7 +211,7 @@ export function openLane(app: FastifyInstance, parts: LaneParts): void {
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     const asked = begin(request)
     if (asked === undefined) ordinary(request, response)
-    else if (asked.route.takesBody) process.nextTick(readBody, asked, request, response)
+    else if (asked.route.body !== undefined) process.nextTick(readBody, asked, request, response)
     else {
       finish({ asked, request, body: undefined }, response)
     }
@@ -282,11 +285,13 @@ function plainHead(
     else if (use === 'length' && length === undefined) length = raw[i + 1]
     else return undefined
   }
-  if (credential === undefined || (type !== undefined && !JSON_TYPE.test(type))) return undefined
+  if (credential === undefined) return undefined
+  if (type !== undefined && !BODY_TYPES[route.body ?? 'json'].test(type)) return undefined
   if (length !== undefined && !LENGTH.test(length)) return undefined
   const bodyBytes = Number(length ?? 0)
-  const isPlain = route.takesBody
-    ? type !== undefined && bodyBytes > 0 && bodyBytes <= BODY_LIMIT_BYTES
-    : bodyBytes === 0
+  const isPlain =
+    route.body !== undefined
+      ? type !== undefined && bodyBytes > 0 && bodyBytes <= BODY_LIMIT_BYTES
+      : bodyBytes === 0
   return isPlain ? { credential, bodyBytes } : undefined
 }

@@ -4,8 +4,12 @@ import type { Client } from '../core/clients/client.ts'
 import type { Core } from '../core/core.ts'
 import type { UserId } from '../core/id.ts'
 import { opensApis, type Principal } from '../core/rights.ts'
-import { type TokenReader, verdictOn } from '../http/auth.ts'
-import { bearerCredential } from '../http/credential.ts'
+import type { Token } from '../core/tokens/token.ts'
+import type { Demand, Verdict } from '../core/tokens/verdict.ts'
+import { looksLikeJwt } from '../http/access-jwt.ts'
+import { originOf, type TokenReader, verdictOn } from '../http/auth.ts'
+import { bearerCredential, bearerOf } from '../http/credential.ts'
+import { type LaneAnswer, type LaneRoute, laneAnswer } from '../http/lane.ts'
 import type { Metrics } from '../http/metrics.ts'
 import { authenticateClient } from './client-auth.ts'
 import { onlyPost, refuseClient } from './client-doors.ts'
@@ -20,6 +24,8 @@ export interface IntrospectionParts extends TokenReader {
 /** Who asks: a client, or a token with the right to. */
 type Asker = { client: Client } | { principal: Principal }
 
+type Active = Extract<Verdict, { active: true }>
+
 const INACTIVE = { active: false }
 
 /**
@@ -29,7 +35,8 @@ const INACTIVE = { active: false }
  * presented the token: one that is limited to addresses is not active without it.
  */
 export function introspectionRoute(app: FastifyInstance, parts: IntrospectionParts): void {
-  const { core, jwts, issuer, metrics } = parts
+  const { core, jwts, issuer } = parts
+  const { noted, describe } = introspection(parts)
   const audiences = [issuer, `${issuer}${ROUTES.token}`, `${issuer}${ROUTES.introspection}`]
 
   onlyPost(app, ROUTES.introspection)
@@ -45,7 +52,7 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
   })
 
   async function askerOf(request: FastifyRequest) {
-    const bearer = bearerOf(request)
+    const bearer = bearerIn(request)
     if (bearer === undefined) {
       return authenticateClient(request, { core, audiences, acceptsPublic: false })
     }
@@ -53,6 +60,8 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
     if (!verdict.active || !opensApis(verdict.principal)) {
       return { refused: 'invalid_client' as const }
     }
+    // For the log, as on guarded routes.
+    request.caller = { principal: verdict.principal, origin: originOf(request, 'oauth') }
     return { principal: verdict.principal }
   }
 
@@ -60,23 +69,16 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
     reply: FastifyReply,
     { presented, asker, ip }: { presented: string; asker: Asker; ip: string | undefined },
   ): Promise<FastifyReply> {
-    // Whom it was presented to and with which proof is for the resource server to look at.
-    const demand = { ignoresBinding: true, ...(ip === undefined ? {} : { ip }) }
+    const demand = ip === undefined ? DEMAND : { ...DEMAND, ip }
     const verdict = await verdictOn(presented, { core, jwts, demand })
     const mayKnow = verdict.active && (await isEntitled(verdict.principal, asker))
-    metrics.verdicts.inc({
-      outcome: verdict.active ? (mayKnow ? 'active' : 'not_entitled') : verdict.reason,
-    })
-    if (!verdict.active || !mayKnow) return reply.send(INACTIVE)
+    if (!noted(verdict, mayKnow)) return reply.send(INACTIVE)
     return reply.send(await describe(verdict.principal))
   }
 
   async function isEntitled({ token }: Principal, asker: Asker): Promise<boolean> {
+    if ('principal' in asker) return mayHear(core, token, asker.principal)
     if (token.kind === 'oauth_code') return false
-    if ('principal' in asker) {
-      const who = asker.principal
-      return can(who, 'verdict.reason', { what: token, policy: core.policy() })
-    }
     const { client } = asker
     if (token.oauth?.clientId === client.id) return true
     // A refresh token is nobody's business but its client's.
@@ -85,12 +87,38 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
     if (audience !== undefined && client.serves.includes(audience)) return true
     return verifiesAll(core, client.serviceUserId)
   }
+}
+
+/** Whom a token was presented to and with which proof is for the resource server to look at. */
+const DEMAND: Demand = { ignoresBinding: true }
+
+/** Whether who asks by a token of their own may know about this one. */
+function mayHear(core: Core, token: Token, asker: Principal): boolean {
+  if (token.kind === 'oauth_code') return false
+  return can(asker, 'verdict.reason', { what: token, policy: core.policy() })
+}
+
+/** What both doors answer alike. */
+function introspection({ core, issuer, metrics }: Omit<IntrospectionParts, 'jwts'>) {
+  /** Counts a verdict. Returns whether it may be told. */
+  function noted(verdict: Verdict, mayKnow: boolean): verdict is Active {
+    metrics.verdicts.inc({
+      outcome: verdict.active ? (mayKnow ? 'active' : 'not_entitled') : verdict.reason,
+    })
+    return verdict.active && mayKnow
+  }
+
+  async function describe(principal: Principal) {
+    const { oauth } = principal.token
+    return described(principal, oauth && (await core.clients.byId(oauth.clientId)))
+  }
 
   /** RFC 7662, section 2.2, with the kind of token that we call it. */
-  async function describe({ user, token, rights, derivedUntilMs, derivedFor }: Principal) {
+  function described(
+    { user, token, rights, derivedUntilMs, derivedFor }: Principal,
+    client: Client | undefined,
+  ) {
     const expiresAtMs = derivedUntilMs ?? token.expiresAtMs
-    const client =
-      token.oauth === undefined ? undefined : await core.clients.byId(token.oauth.clientId)
     const isOwnToken = client?.serviceUserId === user.id
     const subject =
       client === undefined || isOwnToken ? undefined : core.oauth.subjectOf(user, client)
@@ -114,10 +142,56 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
       kind: token.kind,
     }
   }
+
+  return { noted, describe, described }
+}
+
+/** A form with nothing that needs decoding, and no more in it than the ordinary route looks at. */
+const PLAIN_FORM = /^token=([A-Za-z0-9._~-]{1,512})(?:&token_type_hint=[a-z_]{1,32})?$/
+
+/** The same in front of the framework, for whoever asks by a token, as long as the question is plain. */
+export function introspectionLane(parts: Omit<IntrospectionParts, 'jwts'>): LaneRoute {
+  const { core } = parts
+  const { noted, describe, described } = introspection(parts)
+  const no = laneAnswer(200, INACTIVE)
+  /** By principal, which is one and the same object for as long as its token is cached. */
+  const known = new WeakMap<Principal, LaneAnswer>()
+
+  function answerTo(verdict: Verdict, asker: Principal): LaneAnswer | Promise<LaneAnswer> {
+    const mayKnow = verdict.active && mayHear(core, verdict.principal.token, asker)
+    if (!noted(verdict, mayKnow)) return no
+    const { principal } = verdict
+    // What a client is called may change while its tokens stay.
+    if (principal.token.oauth !== undefined) {
+      return describe(principal).then((body) => laneAnswer(200, body))
+    }
+    const answer = known.get(principal) ?? laneAnswer(200, described(principal, undefined))
+    known.set(principal, answer)
+    return answer
+  }
+
+  return {
+    path: ROUTES.introspection,
+    pattern: ROUTES.introspection,
+    body: 'form',
+    credentialHeader: 'authorization',
+    strangeHeaders: [],
+    credential: bearerOf,
+    question(query, body) {
+      const secret = query === '' ? PLAIN_FORM.exec(body?.toString('latin1') ?? '')?.[1] : undefined
+      if (secret === undefined || looksLikeJwt(secret)) return undefined
+      return (asker) => {
+        const verdict = core.verifier.verify(secret, DEMAND)
+        return verdict instanceof Promise
+          ? verdict.then((verdict) => answerTo(verdict, asker))
+          : answerTo(verdict, asker)
+      }
+    },
+  }
 }
 
 /** `Authorization: Bearer …`; anything else is for the client to authenticate with. */
-function bearerOf(request: FastifyRequest): string | undefined {
+function bearerIn(request: FastifyRequest): string | undefined {
   const isBearer = /^bearer /i.test(request.headers.authorization ?? '')
   return isBearer ? bearerCredential(request) : undefined
 }

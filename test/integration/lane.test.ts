@@ -57,7 +57,21 @@ async function madeSecrets(ownerId: string): Promise<Record<string, string>> {
     token: null,
     body: { access_token: { name: 'hex', roles: ['admin'] } },
   })
+  const client = await server.call('POST', '/api/v1/clients', {
+    body: { name: 'batch', grants: ['client_credentials'] },
+  })
+  const basic = Buffer.from(`${client.body.clientId}:${client.body.secret}`).toString('base64')
+  const granted = await server.app.server.inject({
+    method: 'POST',
+    url: '/oauth2/token',
+    headers: {
+      authorization: `Basic ${basic}`,
+      'content-type': 'application/x-www-form-urlencoded',
+    },
+    payload: 'grant_type=client_credentials',
+  })
   const known = {
+    access: granted.json().access_token as string,
     live: (await make({ name: 'Prüfstand 日本', metadata: { 'a"b': ['\u2028', null] } })).secret,
     narrow: (await makeToken(server, { ownerId, scopes: ['deploy:read'] })).secret,
     bound: (await make({ allowedIps: ['10.0.0.0/8'] })).secret,
@@ -394,8 +408,54 @@ const validateWish = (): fc.Arbitrary<Wish> =>
       ),
     )
 
+const formType = (): fc.Arbitrary<[string, string][]> =>
+  mostly<[string, string][]>(
+    [['Content-Type', 'application/x-www-form-urlencoded']],
+    [['content-type', 'application/x-www-form-urlencoded;charset=UTF-8']],
+    [['content-type', 'application/x-www-form-urlencoded; charset=latin1']],
+    [['content-type', 'application/json']],
+    [],
+  )
+
+const spelledForm = (token: string): fc.Arbitrary<Buffer> => {
+  const encoded = encodeURIComponent(token)
+  return mostly(
+    `token=${encoded}`,
+    `token=${encoded}&token_type_hint=access_token`,
+    `token=${encoded}&token_type_hint=Access%20token`,
+    `token_type_hint=refresh_token&token=${encoded}`,
+    `token=${encoded}&ip=10.1.2.3`,
+    `token=${encoded}&ip=127.0.0.1`,
+    `token=${encoded}&token=${encoded}`,
+    `token=${encoded}&token_type_hint=a&token_type_hint=b`,
+    `token=${encoded}&client_id=nobody&client_secret=none`,
+    `token=%6d${encodeURIComponent(token.slice(1))}`,
+    `token=+${encoded}`,
+    'token=',
+    '',
+    JSON.stringify({ token }),
+  ).map((text) => Buffer.from(text))
+}
+
+const introspectionWish = (): fc.Arbitrary<Wish> =>
+  fc
+    .tuple(
+      mostly('POST', 'GET'),
+      mostly('/oauth2/introspect', '/oauth2/introspect?token=x', '/oauth2/introspect/'),
+      version(),
+      authorization(),
+      formType(),
+      further(),
+      subject().chain(spelledForm),
+      mostly(false, true),
+    )
+    .map(([method, target, version, auth, type, more, body, chunked]) =>
+      framed({ method, target, version, body }, [...auth, ...type, ...more], chunked),
+    )
+
 describe.each([
   ['verify', verifyWish],
+  ['introspect', introspectionWish],
   ['verify:batch', batchWish],
   ['validate', validateWish],
 ])('%s', (_, wish) => {
@@ -460,6 +520,25 @@ describe('a plain request', () => {
       expect(lines.map(overtook)).toEqual([true])
     },
   )
+
+  test.each([
+    ['live', true],
+    ['access', true],
+    ['unknown', true],
+    ['jwt', false],
+  ])('for introspection of a %s token overtakes: %s', async (which, overtakes) => {
+    const body = Buffer.from(`token=${secrets[which]}`)
+    const headers: [string, string][] = [
+      ['Authorization', `Bearer ${server.adminToken}`],
+      ['Content-Type', 'application/x-www-form-urlencoded'],
+      ['Content-Length', String(body.length)],
+    ]
+    const target = '/oauth2/introspect'
+    const lines = await linesAfter(() =>
+      answerOf(doors.lane, bytesOf({ method: 'POST', target, version: '1.1', headers, body })),
+    )
+    expect(lines.map(overtook)).toEqual([overtakes])
+  })
 
   test('whose body comes after its head overtakes, too', async () => {
     const bytes = plain(secrets.live ?? '')

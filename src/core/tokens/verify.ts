@@ -6,6 +6,7 @@ import type { Random } from '../random.ts'
 import { effectiveRights, type Owner, type Principal } from '../rights.ts'
 import { digestOf, formatOf, mayBeSecret, type SecretKey, secretKeys } from '../secret.ts'
 import type { Store } from '../store.ts'
+import type { OwnerCache } from '../users/owner-cache.ts'
 import { type CacheEntry, type VerdictCache, verdictCache } from './cache.ts'
 import { firstRefusal } from './checks.ts'
 import { descentOf } from './lineage.ts'
@@ -63,6 +64,8 @@ export function createVerifier(deps: {
   clock: Clock
   usage: UsageCollector
   loadOwner: (id: UserId) => Promise<Owner | undefined>
+  /** The same from memory, as current as the cache of verdicts. */
+  knownOwner: OwnerCache
   maxCachedTokens: number
   random: Random
 }): Verifier {
@@ -122,7 +125,7 @@ export function createVerifier(deps: {
     token: Token,
     found: { key: SecretKey; epoch: number; demand: Demand },
   ): Promise<Verdict> {
-    const entry = await entryOf(token, found.key)
+    const entry = await entryOf(token, found.key, deps.knownOwner)
     if (entry === undefined)
       return { active: false, reason: 'owner_disabled', principal: undefined }
     cache.put(entry, found.epoch)
@@ -130,8 +133,12 @@ export function createVerifier(deps: {
   }
 
   /** Undefined: the owner is gone. */
-  async function entryOf(stored: Token, key: SecretKey): Promise<CacheEntry | undefined> {
-    const owner = await deps.loadOwner(stored.ownerId)
+  async function entryOf(
+    stored: Token,
+    key: SecretKey,
+    ownerOf = deps.loadOwner,
+  ): Promise<CacheEntry | undefined> {
+    const owner = await ownerOf(stored.ownerId)
     if (owner === undefined) return undefined
     const { token, ancestorIds } = await descentOf(store, stored)
     const principal: Principal = {

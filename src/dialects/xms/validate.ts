@@ -71,7 +71,7 @@ export function validateLane(parts: Pick<ApiParts, 'core' | 'metrics' | 'config'
     path: '/v1/access-tokens:validate',
     // A colon of the path is written twice.
     pattern: '/v1/access-tokens::validate',
-    takesBody: false,
+    body: undefined,
     credentialHeader: 'xms-auth-token',
     // Where xmsCredential looks, too.
     strangeHeaders: ['authorization', 'cookie'],

@@ -234,7 +234,7 @@ export function verifyLanes({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'
       : judged(verdict, asker)
   }
   const common = {
-    takesBody: true,
+    body: 'json' as const,
     credentialHeader: 'authorization',
     strangeHeaders: [],
     credential: bearerOf,

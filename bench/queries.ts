@@ -1,36 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { Kysely } from 'kysely'
 import { createCore } from '../src/core/core.ts'
 import type { Position } from '../src/core/page.ts'
-import { Secret } from '../src/core/secret.ts'
 import type { InventoryWish } from '../src/core/tokens/inventory.ts'
 import { openStore } from '../src/store/database.ts'
-import type { Schema } from '../src/store/schema.ts'
-import { postgresDatabase, sqliteDatabase, type TestDatabase } from '../test/support/database.ts'
-import { dice } from '../test/support/dice.ts'
-import { startPostgres } from '../test/support/postgres-server.ts'
-import {
-  insertClient,
-  insertGroup,
-  insertTokens,
-  insertUser,
-  type TokenRow,
-} from '../test/support/token-rows.ts'
-import { commit, machine } from './report.ts'
-
-const HELP = `Measures the query language: node bench/query.ts [tokens, default 100000] [sqlite or postgres]
-
-The tokens are written straight into a database in a temporary directory. The queries go the way that
-those of the server go, without HTTP.`
+import type { Filled } from './inventory-rows.ts'
 
 const PAGE = 100
 const DEEP_PAGE = 1000
 const ROUNDS = 30
-const NOW_MS = Date.UTC(2030, 5, 15)
-const DAY_MS = 86_400_000
 
 /** Queries whose first page an index serves in its order, or narrows to few. */
 const QUERIES = [
@@ -79,112 +56,10 @@ const QUERIES = [
 const WALKS = ['text~"4711"', 'used:>90d', 'text~nowhere', 'owner:robot text~nowhere']
 const FIGURES = ['kind', 'state', 'owner', 'scope', 'month'] as const
 
-const id = (n: number, block: string) =>
-  `01900000-0000-7${block}-8000-${n.toString(16).padStart(12, '0')}`
-
-const USERS = 2000
-const ROBOT = id(0, '001')
-
-/** An inventory as years of use leave it: one owner with very many, sessions that ended, a few rarities. */
-function* rowsOf(count: number): Generator<TokenRow> {
-  const { number, chance, pick } = dice(1)
-  const one = <T>(list: readonly T[]) => pick(list) as T
-  for (let i = 0; i < count; i++) {
-    const createdAtMs = NOW_MS - Math.floor(((count - i) / count) * 1000 * DAY_MS)
-    const kind = one([
-      'api',
-      'api',
-      'service',
-      'session',
-      'session',
-      'oauth_access',
-      'oauth_refresh',
-    ])
-    const isShort = kind === 'session' || kind === 'oauth_access'
-    const usedAtMs = chance(0.6) ? createdAtMs + number(NOW_MS - createdAtMs) : undefined
-    const isRevoked = chance(0.2)
-    yield {
-      id: id(i, '100'),
-      kind,
-      ownerId: chance(0.2) ? ROBOT : id(number(USERS), '001'),
-      creatorId: chance(0.2) ? ROBOT : id(number(USERS), '001'),
-      clientId: kind.startsWith('oauth') ? id(chance(0.0005) ? 1 : 0, '003') : undefined,
-      via: i === 0 ? 'bootstrap' : one(['api', 's7', 'xms', 'oauth']),
-      accessLevel: one(['READ_ONLY', 'FULL_ACCESS']),
-      name: `token ${i}`,
-      description: chance(0.5) ? '' : `made for build ${number(count)}`,
-      familyId: id(i, '100'),
-      parentId: undefined,
-      roles: chance(0.5) ? null : ['deployer'],
-      scopes: chance(0.3) ? null : chance(0.0002) ? ['rare'] : ['read', 'write'],
-      groups: chance(0.5) ? null : [id(chance(0.3) ? 0 : 1, '002')],
-      createdAtMs,
-      usedAtMs,
-      ip: usedAtMs === undefined ? undefined : `10.${number(250)}.${number(250)}.${number(250)}`,
-      expiresAtMs: isShort
-        ? createdAtMs + DAY_MS
-        : chance(0.5)
-          ? createdAtMs + (1 + number(2000)) * DAY_MS
-          : undefined,
-      revokedAtMs: isRevoked ? createdAtMs + number(NOW_MS - createdAtMs) : undefined,
-      supersededAtMs: !isRevoked && chance(0.1) ? createdAtMs + 1 : undefined,
-    }
-  }
-}
-
-async function load(db: Kysely<Schema>, count: number): Promise<void> {
-  for (let i = 0; i < USERS; i++) {
-    await insertUser(db, { id: id(i, '001'), username: i === 0 ? 'robot' : `user-${i}` })
-  }
-  for (const [i, name] of ['ops', 'dev'].entries()) {
-    await insertGroup(db, { id: id(i, '002'), name })
-  }
-  for (const [i, clientId] of ['portal', 'rare'].entries()) {
-    await insertClient(db, { id: id(i, '003'), clientId, userId: ROBOT })
-  }
-  await insertTokens(db, rowsOf(count))
-}
-
-async function main(): Promise<void> {
-  const [wanted = '100000', kind = 'sqlite'] = process.argv.slice(2)
-  const count = Number(wanted)
-  if (!Number.isSafeInteger(count) || count < 1) throw new Error(HELP)
-  const dir = mkdtempSync(join(tmpdir(), 'mintmark-query-bench-'))
-  const server = kind === 'postgres' ? await startPostgres() : undefined
-  try {
-    await measure(
-      server === undefined
-        ? sqliteDatabase(join(dir, 'mintmark.db'))
-        : postgresDatabase(server.url),
-      count,
-    )
-  } finally {
-    await server?.stop()
-    rmSync(dir, { recursive: true, force: true })
-  }
-}
-
-async function measure(database: TestDatabase, count: number): Promise<void> {
-  const clock = { now: () => NOW_MS }
-  const masterKey = new Secret(randomBytes(32).toString('base64url'))
-  const adminToken = randomBytes(32).toString('base64url')
-  const empty = await openStore(database.config, clock)
-  await (await createCore({ store: empty, clock, random: randomBytes, masterKey })).bootstrap({
-    username: 'root',
-    password: new Secret('kites over the harbour'),
-    token: new Secret(adminToken),
-  })
-  await empty.close()
-  const startedAtMs = performance.now()
-  await database.transaction((tx) => load(tx, count))
-  // As it does by itself in time; SQLite never does.
-  if (database.config.kind === 'postgres') await database.tamper('analyze')
-  const { cpu, cores, node, loadBefore } = machine()
-  process.stdout.write(
-    `Mintmark ${commit()}, Node ${node}, ${cores} × ${cpu}, load ${loadBefore}
-${count} tokens in ${database.config.kind}, written in ${Math.round((performance.now() - startedAtMs) / 1000)} s; pages of ${PAGE}, ${ROUNDS} rounds\n\n`,
-  )
-  const store = await openStore(database.config, clock)
+/** Prints what each query costs. They go the way that those of the server go, without HTTP. */
+export async function measureQueries({ config, masterKey, adminToken }: Filled): Promise<void> {
+  const clock = { now: () => Date.now() }
+  const store = await openStore(config, clock)
   const core = await createCore({ store, clock, random: randomBytes, masterKey })
   const verdict = await core.verifier.verify(adminToken)
   if (!verdict.active) throw new Error('The bootstrap token is not active.')
@@ -294,5 +169,3 @@ function heading(...titles: string[]): void {
 function row(...cells: string[]): void {
   process.stdout.write(`| ${cells.join(' | ')} |\n`)
 }
-
-await main()
