@@ -9,7 +9,7 @@ import { stateOf, type Token } from '../tokens/token.ts'
 import type { Job } from './job.ts'
 
 /** How long a node keeps a job to itself; it goes on where another node stopped for good. */
-const LEASE_MS = 30_000
+const LEASE_MS = 2000
 /** Tokens picked in one transaction. */
 const PICK = 500
 /** Tokens changed in one transaction; as many as take so long, because others may wait for it. */
