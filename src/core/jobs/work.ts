@@ -65,10 +65,12 @@ export function createWorker(deps: Deps, { stopwatch }: { stopwatch: () => numbe
     })
   }
 
-  async function changeTokens({ id }: Job, principal: Principal): Promise<void> {
-    const startedMs = stopwatch()
+  /** Returns how long it took without the wait for its turn, which says nothing about its size. */
+  async function changeTokens({ id }: Job, principal: Principal): Promise<number> {
+    let tookMs = 0
     await holding(id, async (tx, job) => {
       if (job.state !== 'running') return
+      const startedMs = stopwatch()
       const ids = await tx.jobs.picked(id, job.done, batch)
       const changed = await act(deps, tx, { job, principal, ids })
       const done = job.done + ids.length
@@ -81,11 +83,12 @@ export function createWorker(deps: Deps, { stopwatch }: { stopwatch: () => numbe
         outlivesToken: job.outlivesToken || changed.hits.includes(job.tokenId),
         updatedAtMs: deps.clock.now(),
       })
+      tookMs = stopwatch() - startedMs
     })
-    const tookMs = stopwatch() - startedMs
     const fitting = Math.round((batch * BATCH_MS) / Math.max(tookMs, 1))
     // Half the way there, since one measurement says little.
     batch = Math.min(MAX_BATCH, Math.max(MIN_BATCH, (batch + fitting) >> 1))
+    return tookMs
   }
 
   return {
@@ -100,7 +103,7 @@ export function createWorker(deps: Deps, { stopwatch }: { stopwatch: () => numbe
       } else if (job.state === 'selecting') {
         await pickTokens(job)
       } else {
-        await changeTokens(job, principal)
+        return { tookMs: await changeTokens(job, principal) }
       }
       return { tookMs: stopwatch() - startedMs }
     },
