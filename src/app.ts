@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import { type Journal, openJournal } from './backup/journal.ts'
+import type { Places } from './backup/places.ts'
 import type { Config } from './config.ts'
 import type { Clock } from './core/clock.ts'
 import { type Core, createCore } from './core/core.ts'
@@ -34,6 +36,7 @@ import { oauthErrors } from './oauth/errors.ts'
 import { introspectionLane } from './oauth/introspect.ts'
 import { registerOauth } from './oauth/oauth.ts'
 import { openStore } from './store/database.ts'
+import { openSource, openTarget } from './store/transfer/places.ts'
 import { VERSION } from './version.ts'
 
 export interface App {
@@ -42,6 +45,8 @@ export interface App {
   health: Health
   /** Signs how far the audit trail reaches, and logs it, so that a copy leaves this machine. */
   checkpoint(): Promise<void>
+  /** Appends what was revoked to the journal beside the database. */
+  journal: Journal
   /** Stops answering, writes what is collected, closes the store. */
   close(): Promise<void>
 }
@@ -92,6 +97,9 @@ export async function opensDatabase(config: Config, masterKey: Secret): Promise<
     await store.close()
   }
 }
+
+/** Whole installations, for backup, restore and move. */
+export const places: Places = { openSource, openTarget, openCore }
 
 /** Brings the database to this release, and does no more. Throws like `openCore`. */
 export async function migrateDatabase(config: Config): Promise<void> {
@@ -146,17 +154,23 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     if (made !== undefined) parts.log.info({ checkpoint: made }, 'Audit checkpoint')
   }
 
+  const { revocationJournal: journalFile } = config
+  const journal: Journal =
+    journalFile === undefined ? { catchUp: async () => {} } : openJournal(journalFile, core)
+
   return {
     server,
     core,
     health,
     checkpoint,
+    journal,
     async close() {
       health.draining = true
       await server.close()
       await jobs.stop()
       await core.flushUsage()
       await checkpoint()
+      await journal.catchUp()
       await store.close()
     },
   }

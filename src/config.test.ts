@@ -49,6 +49,7 @@ describe('without any setting', () => {
       upstream: undefined,
       refreshGraceSeconds: 10,
       maxCachedTokens: 100_000,
+      revocationJournal: './data/revocations.log',
       drainSeconds: 10,
     } satisfies Config)
   })

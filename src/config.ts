@@ -35,6 +35,8 @@ export interface Config {
   upstream: UpstreamConfig | undefined
   /** How long a repeated refresh by the same client gets the same successor; 0: never. */
   refreshGraceSeconds: number
+  /** Where what is revoked is written down besides the database; undefined: nowhere. */
+  revocationJournal: string | undefined
   /** Bound of the verdict cache. */
   maxCachedTokens: number
   /** How long a shutdown waits for requests under way. */
@@ -322,6 +324,12 @@ const SETTINGS = {
     fallback: '',
     parse: words,
   },
+  revocationJournal: {
+    name: 'MINTMARK_REVOCATION_JOURNAL',
+    summary:
+      'File to which whatever is revoked or taken away is appended, for `mintmark restore`; best on another disk than the database. Absent: revocations.log in the data directory. `none`: nothing is written.',
+    parse: asIs,
+  },
   refreshGraceSeconds: {
     name: 'MINTMARK_REFRESH_GRACE',
     summary:
@@ -461,12 +469,31 @@ function crossChecks(values: Parsed): string[] {
   return problems
 }
 
+/**
+ * The database that a URL names, as MINTMARK_DATABASE_URL does, with the limits of the configuration.
+ * Throws `ConfigError`.
+ */
+export function databaseAt(text: string, { database }: Pick<Config, 'database'>): DatabaseConfig {
+  try {
+    const limits =
+      database.kind === 'postgres' ? database : { pool: 10, pollMs: 250, waitMs: 10_000 }
+    const { pool, pollMs, waitMs } = limits
+    return databaseOf(databaseUrl(text), { dataDir: '', pool, pollMs, waitMs })
+  } catch (error) {
+    throw new ConfigError([`The database ${(error as Error).message}`])
+  }
+}
+
 function databaseOf(
   url: DatabaseUrl | undefined,
   { dataDir, ...limits }: { dataDir: string; pool: number; pollMs: number; waitMs: number },
 ): DatabaseConfig {
   if (url === undefined) return { kind: 'sqlite', file: `${dataDir}/mintmark.db` }
   return url.kind === 'sqlite' ? url : { ...url, ...limits }
+}
+
+function journalOf(path: string | undefined, dataDir: string): string | undefined {
+  return path === 'none' ? undefined : (path ?? `${dataDir}/revocations.log`)
 }
 
 /** `values` were parsed by SETTINGS, which fixes each one's type. */
@@ -521,6 +548,7 @@ function assemble(values: Parsed): Config {
             redirectUris: get<string[]>('upstreamRedirectUris'),
           },
     refreshGraceSeconds: get<number>('refreshGraceSeconds'),
+    revocationJournal: journalOf(get<string | undefined>('revocationJournal'), dataDir),
     maxCachedTokens: get<number>('maxCachedTokens'),
     drainSeconds: get<number>('drainSeconds'),
   }

@@ -27,15 +27,17 @@ const nextKeyFileOf = (config: Config) => `${keyFileOf(config)}.new`
 
 /**
  * Makes the directories, for us alone. Throws `not_configured` when they cannot be made, and when the
- * database of an installation is gone: Mintmark never starts empty over a loss.
+ * database of an installation is gone, unless it `mayBeLost` because it is about to be restored:
+ * Mintmark never starts empty over a loss.
  */
-export function prepareDirectories(config: Config): void {
+export function prepareDirectories(config: Config, { mayBeLost = false } = {}): void {
   makeDirectory(resolve(config.dataDir))
   if (config.database.kind === 'sqlite') makeDirectory(resolve(dirname(config.database.file)))
   chmodSync(config.dataDir, 0o700)
   if (config.database.kind !== 'sqlite') return
   const { file } = config.database
-  if (existsSync(markerOf(config)) && !existsSync(file)) throw lost(config, `${file} is gone`)
+  if (!mayBeLost && existsSync(markerOf(config)) && !existsSync(file))
+    throw lost(config, `${file} is gone`)
 }
 
 /**
@@ -59,6 +61,18 @@ export function markInstalled(config: Config): void {
   const text =
     'Mintmark has been set up here. Without this file a lost database would go unnoticed.\n'
   writeFileSync(markerOf(config), text, { mode: 0o600 })
+}
+
+/**
+ * The master key that is there, for commands that must not make one. Throws `not_configured`.
+ */
+export function presentMasterKey(config: Config): Secret {
+  const file = keyFileOf(config)
+  if (config.masterKey !== undefined || existsSync(file)) return masterKeyOf(config).key
+  throw new CoreError(
+    'not_configured',
+    `There is no master key: neither MINTMARK_MASTER_KEY nor the file ${file}. Put back the one that the server had.`,
+  )
 }
 
 /**

@@ -17,6 +17,7 @@ import {
 const USAGE_FLUSH_MS = 5000
 const PURGE_MS = 3_600_000
 const CHECKPOINT_MS = 600_000
+const JOURNAL_MS = 2000
 
 /** Reads the environment; on problems prints all of them and ends with status 2. */
 export function configFromEnvironment(): Config {
@@ -89,6 +90,7 @@ function keepHouse(app: App, log: pino.Logger): NodeJS.Timeout[] {
   return [
     regularly(app.core.flushUsage, USAGE_FLUSH_MS, 'Last-used times could not be written'),
     regularly(app.core.purge, PURGE_MS, 'Ended tokens could not be purged'),
+    regularly(app.journal.catchUp, JOURNAL_MS, 'The journal of revocations could not be written'),
     regularly(app.checkpoint, CHECKPOINT_MS, 'The audit trail could not be signed'),
   ]
 }

@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { VERSION } from '../version.ts'
 import { adminCommands } from './commands/admin.ts'
 import { auditCommands } from './commands/audit.ts'
+import { backupCommands } from './commands/backup.ts'
 import { clientCommands } from './commands/client.ts'
 import { configCommand } from './commands/config.ts'
 import { grantCommands } from './commands/grant.ts'
@@ -45,6 +46,7 @@ export function createProgram(terminal: Terminal): Command {
   serveCommand(program)
   configCommand(program, terminal)
   migrateCommand(program, terminal)
+  backupCommands(program, terminal)
   loginCommands(program, terminal)
   tokenCommands(program, terminal)
   jobCommands(program, terminal)

@@ -1,9 +1,10 @@
 import { mustBeAllowed } from './access.ts'
 import type { Checkpoint } from './audit/checkpoint.ts'
-import type { AuditRecord } from './audit/event.ts'
+import { HARMLESS_ACTIONS } from './audit/endings.ts'
+import type { AuditAction, AuditRecord } from './audit/event.ts'
 import { makeCheckpoint } from './audit/make-checkpoint.ts'
 import { auditRecorder, type Recorder } from './audit/record.ts'
-import type { AuditFilter } from './audit/store.ts'
+import type { AuditFilter, ChainEnd } from './audit/store.ts'
 import { type ChainVerdict, verifyChain } from './audit/verify.ts'
 import { type Bootstrapped, type BootstrapWish, bootstrap, breakGlass } from './bootstrap.ts'
 import type { Caller } from './caller.ts'
@@ -225,6 +226,19 @@ export interface Core {
   rewrapKeys(to: Secret): Promise<number>
   /** Recomputes the whole audit chain; `onProgress` hears how many records are done. */
   verifyAudit(wish?: AuditProofWish): Promise<ChainVerdict>
+  /** The audit trail as the journal of revocations follows it. */
+  trail: {
+    end(): Promise<ChainEnd | undefined>
+    /** Undefined: there is no such record. */
+    hashOf(sequence: number): Promise<string | undefined>
+    /** What took something away. */
+    endings(span: { after: number; upTo: number; limit: number }): Promise<AuditRecord[]>
+  }
+  /** Writes to the audit trail that the installation was moved or restored. */
+  recordTransfer(event: {
+    action: Extract<AuditAction, 'server.moved' | 'server.restored'>
+    after: Record<string, unknown>
+  }): Promise<void>
   /** Signs how far the audit trail reaches; undefined when nothing happened since the last time. */
   checkpoint(): Promise<Checkpoint | undefined>
   /** Cursors of one list. */
@@ -328,6 +342,19 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     policy: deps.policy,
     rotateKeys: (wish) => rotateKeys(deps, wish),
     rewrapKeys: (to) => rewrapKeys(deps, { from: options.masterKey, to }),
+    trail: {
+      end: () => store.audit.last(),
+      hashOf: async (sequence) => (await store.audit.after(sequence - 1, 1))[0]?.hash,
+      endings: ({ limit, ...span }) => store.audit.between(span, HARMLESS_ACTIONS, limit),
+    },
+    recordTransfer: ({ action, after }) =>
+      store.transaction((tx) =>
+        audit(
+          tx,
+          { origin: { ip: undefined, requestId: undefined, via: 'system' } },
+          { action, subjectType: 'server', subjectId: 'installation', after },
+        ),
+      ),
     checkpoint: () => makeCheckpoint(deps),
     verifyAudit: async ({ checkpoints = [], onProgress } = {}) =>
       verifyChain({

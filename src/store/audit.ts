@@ -100,6 +100,18 @@ export function auditStore(db: Kysely<Schema>, journal?: Journal): AuditStore {
       if (filter.toMs !== undefined) query = query.where('at_ms', '<', filter.toMs)
       return (await query.execute()).map(toRecord)
     },
+    async between({ after, upTo }, except, limit) {
+      const rows = await db
+        .selectFrom('audit')
+        .selectAll()
+        .where('sequence', '>', after)
+        .where('sequence', '<=', upTo)
+        .where('action', 'not in', except)
+        .orderBy('sequence')
+        .limit(limit)
+        .execute()
+      return rows.map(toRecord)
+    },
     async addCheckpoint({ sequence, hash, atMs, signature }) {
       await db
         .insertInto('audit_checkpoint')

@@ -15,10 +15,13 @@ export async function isMigrated(db: Db, schema: string): Promise<boolean> {
 }
 
 /**
- * Brings the tables to this release. `schema`: where they lie, on a database that has several.
- * Throws `not_configured` when a newer release has been here, or a migration fails.
+ * Brings the tables to this release, or `upTo` an older one. `schema`: where they lie, on a database that
+ * has several. Throws `not_configured` when a newer release has been here, or a migration fails.
  */
-export async function migrate(db: Db, { schema }: { schema?: string } = {}): Promise<void> {
+export async function migrate(
+  db: Db,
+  { schema, upTo }: { schema?: string; upTo?: string } = {},
+): Promise<void> {
   const migrator = new Migrator({
     db,
     provider: { getMigrations: async () => migrations },
@@ -26,7 +29,8 @@ export async function migrate(db: Db, { schema }: { schema?: string } = {}): Pro
     migrationLockTableName: 'migration_lock',
     ...(schema === undefined ? {} : { migrationTableSchema: schema }),
   })
-  const { error } = await migrator.migrateToLatest()
+  const { error } =
+    upTo === undefined ? await migrator.migrateToLatest() : await migrator.migrateTo(upTo)
   if (error === undefined) return
   if (error instanceof CoreError) throw error
   throw new CoreError(

@@ -69,12 +69,16 @@ export async function openPostgresEngine(options: {
 }
 
 /** Migrates on a connection without hurry; of many nodes that start at once, one does and the others wait. */
-async function migrateAlone(options: Connecting, schema: string): Promise<void> {
+export async function migrateAlone(
+  options: Connecting,
+  schema: string,
+  upTo?: string,
+): Promise<void> {
   const db: Db = new Kysely<Schema>({ dialect: unhurried(options) })
   try {
     await db.transaction().execute(async (tx) => {
       await locks(tx).hold('migration')
-      await migrate(tx, { schema })
+      await migrate(tx, { schema, ...(upTo === undefined ? {} : { upTo }) })
     })
   } finally {
     await db.destroy()

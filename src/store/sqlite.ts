@@ -44,7 +44,7 @@ function translated(error: unknown): unknown {
 }
 
 /** node:sqlite in the shape that Kysely's SQLite dialect drives, with statements compiled once. */
-function kyselyDatabase(db: DatabaseSync): SqliteDatabase {
+export function kyselyDatabase(db: DatabaseSync): SqliteDatabase {
   const statements = new Map<string, SqliteStatement>()
 
   function prepare(sql: string): SqliteStatement {
@@ -128,7 +128,7 @@ export function openSqlite(path: string): SqliteFiles {
 }
 
 /** The operating system frees this lock however the process ends, so it is never stale. */
-function takeLock(path: string): () => void {
+export function takeLock(path: string): () => void {
   const lock = new DatabaseSync(path, { timeout: 0 })
   try {
     lock.exec('pragma locking_mode = exclusive; begin exclusive')

@@ -42,6 +42,8 @@ export const AUDIT_ACTIONS = [
   'key.rotated',
   'key.purged',
   'server.bootstrapped',
+  'server.moved',
+  'server.restored',
 ] as const
 
 export type AuditAction = (typeof AUDIT_ACTIONS)[number]

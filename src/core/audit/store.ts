@@ -28,6 +28,12 @@ export interface AuditStore {
   append(seal: SealRecord): Promise<void>
   /** Newest first; `size + 1` rows at most. */
   list(filter: AuditFilter, from: Position | undefined, size: number): Promise<AuditRecord[]>
+  /** Those in the span whose action is none of `except`, in order of sequence. */
+  between(
+    span: { after: number; upTo: number },
+    except: readonly string[],
+    limit: number,
+  ): Promise<AuditRecord[]>
   addCheckpoint(checkpoint: Checkpoint): Promise<void>
   lastCheckpoint(): Promise<Checkpoint | undefined>
   /** In order of sequence. */

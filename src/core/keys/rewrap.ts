@@ -5,15 +5,23 @@ import type { Secret } from '../secret.ts'
 import type { Store } from '../store.ts'
 import { inOrder } from './purposes.ts'
 import { keySealer } from './sealing.ts'
+import type { SealedKey } from './store.ts'
 
 /** Whether the keys in `store` were sealed with `masterKey`; a store without keys fits none. */
 export async function masterKeyFits(
   store: Store,
   { masterKey, random }: { masterKey: Secret; random: Random },
 ): Promise<boolean> {
-  const sealer = keySealer(masterKey, random)
-  const keys = inOrder(await store.keys.all())
-  return keys.length > 0 && keys.every(sealer.fits)
+  return keysFit(await store.keys.all(), { masterKey, random })
+}
+
+/** The same of keys however they were read. */
+export function keysFit(
+  keys: readonly SealedKey[],
+  { masterKey, random }: { masterKey: Secret; random: Random },
+): boolean {
+  const lasting = inOrder(keys)
+  return lasting.length > 0 && lasting.every(keySealer(masterKey, random).fits)
 }
 
 /**

@@ -1,0 +1,192 @@
+import { randomBytes } from 'node:crypto'
+import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it, onTestFinished } from 'vitest'
+import { places } from '../../src/app.ts'
+import { checkBackup, makeBackup } from '../../src/backup/backup.ts'
+import { openJournal } from '../../src/backup/journal.ts'
+import { restoreBackup, type Since } from '../../src/backup/restore.ts'
+import { type Config, readConfig } from '../../src/config.ts'
+import { Secret } from '../../src/core/secret.ts'
+import { newDatabase, type TestDatabase } from '../support/database.ts'
+import { type Inhabited, inhabit, within } from '../support/installation.ts'
+import { temporaryDirectory } from '../support/temporary.ts'
+
+const masterKey = new Secret(randomBytes(32).toString('base64url'))
+const base = readConfig({ env: {}, readFile: () => '' })
+const configOf = ({ config: database }: TestDatabase): Config => ({ ...base, database })
+
+async function database(): Promise<TestDatabase> {
+  const made = await newDatabase(temporaryDirectory())
+  // On PostgreSQL, so that our own look into it is no server's.
+  if (made.config.kind === 'postgres') await made.tamper("set application_name = 'test'")
+  onTestFinished(() => made.drop())
+  return made
+}
+
+async function backedUp(): Promise<{ first: TestDatabase; lived: Inhabited; file: string }> {
+  const first = await database()
+  const lived = await inhabit(first, masterKey)
+  const file = join(temporaryDirectory(), 'mintmark.backup')
+  // While a server runs.
+  await within(first.config, masterKey, () =>
+    makeBackup(places, { config: configOf(first), masterKey, file, nowMs: Date.now() }),
+  )
+  return { first, lived, file }
+}
+
+const restore = (to: TestDatabase, file: string, since: Since, key = masterKey) =>
+  restoreBackup(places, { config: configOf(to), masterKey: key, file, since, nowMs: Date.now() })
+
+async function stateOf(at: TestDatabase, secret: string): Promise<string> {
+  return within(at.config, masterKey, async ({ core }) => {
+    const verdict = await core.verifier.verify(secret)
+    return verdict.active ? 'active' : verdict.reason
+  })
+}
+
+it('a backup is whole, for its owner alone, and opens with the master key only', async () => {
+  const { lived, file } = await backedUp()
+  expect(statSync(file).mode & 0o777).toBe(0o600)
+  expect(existsSync(`${file}.part`)).toBe(false)
+  const manifest = await checkBackup({ file, masterKey })
+  expect(manifest.rows).toBeGreaterThan(100)
+  expect(manifest.auditEnd?.sequence).toBeGreaterThan(30)
+  const bytes = readFileSync(file)
+  for (const text of ['alice', lived.adminSecret, masterKey.reveal()]) {
+    expect(bytes.includes(text)).toBe(false)
+  }
+  const other = new Secret(randomBytes(32).toString('base64url'))
+  await expect(checkBackup({ file, masterKey: other })).rejects.toThrow(/does not open/)
+
+  const damaged = join(temporaryDirectory(), 'damaged.backup')
+  const at = Math.floor(bytes.length * 0.6)
+  const flipped = Buffer.from(bytes)
+  flipped[at] = (flipped[at] ?? 0) ^ 1
+  for (const wrong of [flipped, bytes.subarray(0, -40), bytes.subarray(0, 40), Buffer.from('no')]) {
+    writeFileSync(damaged, wrong)
+    await expect(checkBackup({ file: damaged, masterKey })).rejects.toMatchObject({
+      code: 'not_configured',
+    })
+  }
+})
+
+it('is not made under a key that does not open the database, nor over a file', async () => {
+  const { first, file } = await backedUp()
+  const wish = { config: configOf(first), nowMs: 0 }
+  const other = new Secret(randomBytes(32).toString('base64url'))
+  const fresh = `${file}.2`
+  await expect(makeBackup(places, { ...wish, masterKey: other, file: fresh })).rejects.toThrow(
+    /does not open this database/,
+  )
+  expect(existsSync(fresh)).toBe(false)
+  await expect(makeBackup(places, { ...wish, masterKey, file })).rejects.toThrow(/exists/)
+})
+
+it('restored, everything is as it was, and only into an empty place', async () => {
+  const { first, lived, file } = await backedUp()
+  const second = await database()
+  const done = await restore(second, file, 'accept-revoked-alive')
+  expect(done.ended).toMatchObject({ tokens: 0, users: 0 })
+  for (const { secret } of lived.alive.slice(0, 3)) {
+    expect(await stateOf(second, secret)).toBe('active')
+  }
+  expect(await stateOf(second, lived.revoked[0]?.secret ?? '')).toBe('revoked')
+  const rows = (at: TestDatabase) => at.query('select * from token order by id')
+  expect(JSON.stringify(await rows(second))).toBe(JSON.stringify(await rows(first)))
+  const [event] = await second.query("select after from audit where action = 'server.restored'")
+  expect(String(event?.after)).toContain('accept-revoked-alive')
+  await expect(restore(second, file, 'accept-revoked-alive')).rejects.toMatchObject({
+    code: 'not_configured',
+  })
+  const third = await database()
+  const other = new Secret(randomBytes(32).toString('base64url'))
+  await expect(restore(third, file, 'revoke-all', other)).rejects.toThrow(/does not open/)
+})
+
+it('knows nothing and takes no chances: --revoke-all ends every token', async () => {
+  const { lived, file } = await backedUp()
+  const second = await database()
+  const done = await restore(second, file, 'revoke-all')
+  expect(done.ended.tokens).toBeGreaterThan(25)
+  for (const { secret } of lived.alive.slice(0, 3)) {
+    expect(await stateOf(second, secret)).toBe('revoked')
+  }
+  expect(await stateOf(second, lived.adminSecret)).toBe('revoked')
+})
+
+it('what ended after the backup stays ended, by journal and by the old database', async () => {
+  const { first, lived, file } = await backedUp()
+  const journal = join(temporaryDirectory(), 'revocations.log')
+  const [, killed, rotated, owned] = lived.alive
+  if (killed === undefined || rotated === undefined || owned === undefined) throw new Error('few')
+  await within(first.config, masterKey, async ({ core, admin }) => {
+    const caller = await admin(lived.adminSecret)
+    await openJournal(journal, core).catchUp()
+    await core.write((w) => w.revokeToken({ caller, id: killed.id, reason: 'lost' }))
+    await core.write((w) => w.rotateToken({ caller, wish: { id: rotated.id }, via: 'api' }))
+    await core.write((w) => w.updateUser({ caller, id: lived.bob, edit: { active: false } }))
+    // Another run goes on where the first was, after a crash in the middle of a line.
+    appendFileSync(journal, '{"sequence":')
+    const second = openJournal(journal, core)
+    await second.catchUp()
+    await core.write((w) => w.updateUser({ caller, id: lived.alice, edit: { roles: [] } }))
+    const group = await core.read.groupByName(caller, 'builders')
+    await core.write((w) =>
+      w.removeMembership({ caller, groupId: group.id, userId: lived.alice }),
+    )
+    await core.write((w) => w.updatePolicy({ caller, edit: { usersMayCreateTokens: false } }))
+    await second.catchUp()
+  })
+  expect(statSync(journal).mode & 0o777).toBe(0o600)
+  const lines = readFileSync(journal, 'utf8').trimEnd().split('\n')
+  for (const line of lines) JSON.parse(line)
+  expect(lines.map((line) => JSON.parse(line).action)).toContain('token.revoked')
+
+  for (const since of [{ file: journal }, { database: first.config }]) {
+    const second = await database()
+    const done = await restore(second, file, since)
+    expect(done).toMatchObject({ ended: { users: 2, memberships: 1 } })
+    expect(done.knownUpTo).toBeGreaterThan(done.auditEnd?.sequence ?? 0)
+    expect(await stateOf(second, killed.secret)).toBe('revoked')
+    expect(await stateOf(second, rotated.secret)).toBe('revoked')
+    const states = new Set<string>()
+    for (const i of [0, 1, 4, 5]) {
+      states.add(await stateOfRights(second, lived.alive[i]?.secret ?? ''))
+    }
+    // Alice's live on without the role and the group; Bob's are refused.
+    expect(states).toEqual(new Set(['bare', 'owner_disabled']))
+  }
+})
+
+async function stateOfRights(at: TestDatabase, secret: string): Promise<string> {
+  return within(at.config, masterKey, async ({ core }) => {
+    const verdict = await core.verifier.verify(secret)
+    if (!verdict.active) return verdict.reason === 'revoked' ? 'bare' : verdict.reason
+    const { roles, groups } = verdict.principal.rights
+    return roles.size === 0 && groups.size === 0 ? 'bare' : 'full'
+  })
+}
+
+it('takes no word from what is older, has gaps or is of another installation', async () => {
+  const { file } = await backedUp()
+  const second = await database()
+  const source = join(temporaryDirectory(), 'trail.jsonl')
+  const record = (sequence: number, more = {}) =>
+    `${JSON.stringify({ sequence, action: 'token.created', subjectType: 'token', subjectId: 'x', ...more })}\n`
+  const { auditEnd } = await checkBackup({ file, masterKey })
+  const end = auditEnd?.sequence ?? 0
+  const refusals: [string, RegExp][] = [
+    [record(1), /before the backup/],
+    [record(end + 2), /not known/],
+    [record(end) + record(end + 2), /missing before/],
+    [record(end, { hash: 'another' }), /another installation/],
+    ['not json\n', /does not tell/],
+  ]
+  for (const [text, message] of refusals) {
+    writeFileSync(source, text)
+    await expect(restore(second, file, { file: source })).rejects.toThrow(message)
+  }
+  writeFileSync(source, record(end + 1))
+  expect(await restore(second, file, { file: source })).toMatchObject({ knownUpTo: end + 1 })
+})
