@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { type Journal, openJournal } from './backup/journal.ts'
 import type { Places } from './backup/places.ts'
+import { bcryptThread } from './bcrypt/bcrypt.ts'
 import type { Config } from './config.ts'
 import type { Clock } from './core/clock.ts'
 import { type Core, createCore } from './core/core.ts'
@@ -80,7 +81,14 @@ export async function openCore(
   const store = await openStore(config.database, clock)
   try {
     const { maxCachedTokens } = config
-    const core = await createCore({ store, clock, random, masterKey, maxCachedTokens })
+    const core = await createCore({
+      store,
+      clock,
+      random,
+      masterKey,
+      maxCachedTokens,
+      bcrypt: bcryptThread(),
+    })
     return { core, store }
   } catch (error) {
     await store.close()

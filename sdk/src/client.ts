@@ -4,6 +4,7 @@ import { grants } from './grants.ts'
 import { groups } from './groups.ts'
 import { type ClientOptions, sender, streamer } from './http.ts'
 import { jobs } from './jobs.ts'
+import { imports } from './imports.ts'
 import { keys } from './keys.ts'
 import { policy } from './policy.ts'
 import { roles } from './roles.ts'
@@ -24,6 +25,7 @@ export function createClient(options: ClientOptions) {
     grants: grants(send),
     jobs: jobs(send),
     policy: policy(send),
+    imports: imports(send),
     keys: keys(send),
     audit: audit(send),
   }

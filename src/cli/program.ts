@@ -9,6 +9,7 @@ import { grantCommands } from './commands/grant.ts'
 import { groupCommands } from './commands/group.ts'
 import { helpMarkdownCommand } from './commands/help-markdown.ts'
 import { jobCommands } from './commands/job.ts'
+import { importCommand } from './commands/import.ts'
 import { keysCommands } from './commands/keys.ts'
 import { loginCommands } from './commands/login.ts'
 import { migrateCommand } from './commands/migrate.ts'
@@ -57,6 +58,7 @@ export function createProgram(terminal: Terminal): Command {
   grantCommands(program, terminal)
   policyCommands(program, terminal)
   keysCommands(program, terminal)
+  importCommand(program, terminal)
   auditCommands(program, terminal)
   adminCommands(program, terminal)
   scanCommand(program, terminal)

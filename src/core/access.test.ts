@@ -163,6 +163,7 @@ const table: { [A in Action]: [what: string, subject: Subject<A>, may: string][]
   'key.read': [['all', undefined, 'Aa']],
   'key.rotate': [['any', undefined, 'A']],
   'policy.read': [['all', undefined, EVERYBODY]],
+  'token.import': [['all', undefined, 'A']],
   'policy.manage': [['all', undefined, 'A']],
   'audit.read': [['all', undefined, 'Aa']],
   'administration.read': [['all', undefined, 'Aa']],

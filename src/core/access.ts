@@ -12,6 +12,7 @@ interface Subjects {
   'token.list': { ownerId: UserId | undefined }
   'token.read': Pick<Token, 'ownerId'>
   'token.create': { ownerId: UserId; kind: TokenKind }
+  'token.import': undefined
   'token.update': Pick<Token, 'ownerId'>
   'token.rotate': Pick<Token, 'ownerId'>
   'token.revoke': Pick<Token, 'ownerId' | 'kind'>
@@ -83,6 +84,8 @@ const rules: { [A in Action]: Rule<A> } = {
     wish.kind === 'api'
       ? isItself(who) && (adminWrites(who) || ownWrites(who, wish, policy))
       : adminWrites(who),
+  // Whoever imports knows the secrets of others' tokens.
+  'token.import': (who) => adminWrites(who) && isItself(who),
   'token.update': (who, token, policy) => adminWrites(who) || ownWrites(who, token, policy),
   'token.rotate': (who, token, policy) =>
     isItself(who) && (adminWrites(who) || ownWrites(who, token, policy)),
@@ -165,6 +168,7 @@ export function mustBeAllowed<A extends Action>(
 
 const NEEDS_ITSELF = new Set<Action>([
   'token.create',
+  'token.import',
   'token.rotate',
   'token.revoke-self',
   'token.delegate',

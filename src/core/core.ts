@@ -25,6 +25,10 @@ import {
 import { type Once, type OnceResult, once } from './idempotency.ts'
 import * as jobs from './jobs/manage.ts'
 import { createWorker, type Worker } from './jobs/work.ts'
+import { importedSecrets } from './imports/find.ts'
+import type { BcryptTest } from './imports/foreign.ts'
+import * as imports from './imports/import.ts'
+import { openShapes } from './imports/shapes.ts'
 import { type Keyring, openKeyring } from './keys/keyring.ts'
 import * as keys from './keys/list.ts'
 import { purgeKeys } from './keys/purge.ts'
@@ -125,6 +129,7 @@ function readsOf(deps: Deps) {
       grants.listGrants(deps, caller, wish),
     job: (caller: Caller, id: JobId) => jobs.getJob(deps, caller, id),
     jobs: (caller: Caller, wish: jobs.JobListWish) => jobs.listJobs(deps, caller, wish),
+    import: (caller: Caller, importId: string) => imports.readImport(deps, caller, importId),
     keys: (caller: Caller) => keys.listKeys(deps, caller),
     audit: (caller: Caller, wish: tokens.ListWish<AuditFilter>) => listAudit(deps, caller, wish),
     auditCheckpoints: (caller: Caller) => listCheckpoints(deps, caller),
@@ -213,6 +218,8 @@ export interface Core {
   write<T>(work: (writes: Writes) => Promise<T>): Promise<T>
   /** The same, at most once per idempotency key. `work` returns what is sent back, as plain JSON. */
   writeOnce<T>(wish: Once, work: (writes: Writes) => Promise<T>): Promise<OnceResult<T>>
+  /** Takes over tokens of another system; see `importTokens`. */
+  importTokens(wish: Parameters<typeof imports.importTokens>[1]): Promise<imports.RowVerdict[]>
   login(wish: login.LoginWish): Promise<Session>
   openSessionFromToken(wish: Parameters<typeof login.openSessionFromToken>[1]): Promise<Session>
   signInFromUpstream(wish: Parameters<typeof signInFromUpstream>[1]): Promise<Session>
@@ -278,6 +285,8 @@ export interface CoreOptions {
   masterKey: Secret
   /** Bound of the verdict cache, in tokens. */
   maxCachedTokens?: number
+  /** Absent: tokens that were imported with bcrypt hashes are not found. */
+  bcrypt?: BcryptTest
 }
 
 /** Opens the domain over a store. Throws `not_configured` when keys or master key do not fit. */
@@ -317,6 +326,14 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     knownOwner: ownerCache(store, deps.loadOwner),
     maxCachedTokens: options.maxCachedTokens ?? 100_000,
     random,
+    imported: importedSecrets({
+      store,
+      keyring,
+      clock,
+      audit,
+      shapes: await openShapes(store),
+      bcrypt: options.bcrypt,
+    }),
   })
   const write: Core['write'] = (work) => store.transaction((tx) => work(writesOf(deps, tx)))
 
@@ -334,6 +351,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     write,
     writeOnce: (wish, work) =>
       store.transaction((tx) => once(deps, tx, wish, () => work(writesOf(deps, tx)))),
+    importTokens: (wish) => imports.importTokens(deps, wish),
     login: (wish) => login.loginWithPassword(deps, wish),
     openSessionFromToken: (wish) => login.openSessionFromToken(deps, wish),
     signInFromUpstream: (wish) => signInFromUpstream(deps, wish),

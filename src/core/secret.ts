@@ -31,9 +31,10 @@ export type SecretDigest = string & { readonly brand: 'SecretDigest' }
 /**
  * How a secret is spelled. `mintmark` is ours; XMS clients know 32 hex digits, S7 clients UUIDv4
  * text; `chosen` was picked by an operator (MINTMARK_BOOTSTRAP_TOKEN). A `jwt` is no secret of ours:
- * it is found by the id that it names once its signature has been checked.
+ * it is found by the id that it names once its signature has been checked. `imported` came from another
+ * system, spelled unlike ours or known by a hash alone.
  */
-export type SecretFormat = 'mintmark' | 'hex' | 'uuid' | 'chosen' | 'jwt'
+export type SecretFormat = 'mintmark' | 'hex' | 'uuid' | 'chosen' | 'jwt' | 'imported'
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const BODY_LENGTH = 43

@@ -3,6 +3,7 @@ import type { ClientStore } from './clients/store.ts'
 import type { GrantStore } from './grants/store.ts'
 import type { GroupStore } from './groups/store.ts'
 import type { JobStore } from './jobs/store.ts'
+import type { ImportStore } from './imports/store.ts'
 import type { KeyStore } from './keys/store.ts'
 import type { PolicyStore } from './policy/policy.ts'
 import type { RevocationStore } from './revocations/store.ts'
@@ -20,6 +21,8 @@ export type Change =
   | { subject: 'token' | 'user' | 'group' | 'client'; id: string }
   | { subject: 'role'; id: string }
   | { subject: 'policy' | 'key'; id: string }
+  /** What imported secrets look like. */
+  | { subject: 'import'; id: string }
 
 export interface ChangeStore {
   /** Appends to the ordered change log; listeners hear of it once the transaction has committed. */
@@ -106,6 +109,7 @@ export interface Repositories {
   clients: ClientStore
   grants: GrantStore
   oauthRecords: OauthRecordStore
+  imports: ImportStore
   audit: AuditStore
   policy: PolicyStore
   keys: KeyStore

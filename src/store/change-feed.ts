@@ -11,7 +11,9 @@ const ROWS_AT_ONCE = 1000
 const MAX_PAUSE_MS = 2000
 
 /** What is announced when the log no longer tells what changed: everything. */
-const EVERYTHING: readonly Change[] = (['role', 'group', 'client', 'policy', 'key'] as const).map(
+const EVERYTHING: readonly Change[] = (
+  ['role', 'group', 'client', 'policy', 'key', 'import'] as const
+).map(
   (subject) => ({ subject, id: ANY }),
 )
 

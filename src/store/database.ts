@@ -7,6 +7,7 @@ import type { Db, Engine } from './engine.ts'
 import { grantStore } from './grants.ts'
 import { groupStore } from './groups.ts'
 import { idempotencyStore, keyStore, lockoutStore, policyStore } from './housekeeping.ts'
+import { importStore } from './imports.ts'
 import { inventoryStore } from './inventory.ts'
 import { jobStore } from './jobs.ts'
 import { emptyJournal, isEmpty, type Journal } from './journal.ts'
@@ -108,6 +109,7 @@ function repositories(
     clients: clientStore(db, locks),
     grants: grantStore(db, locks),
     oauthRecords: oauthRecordStore(db),
+    imports: importStore(db, locks),
     audit: auditStore(db, journal),
     policy: policyStore(db, locks),
     keys: keyStore(db, locks),

@@ -27,6 +27,10 @@ export interface Schema {
   audit: AuditTable
   audit_checkpoint: { sequence: number; hash: string; at_ms: number; signature: string }
   change: { sequence?: number; subject: string; subject_id: string; at_ms: number }
+  import_row: { import_id: string; row_key: string; token_id: string; fingerprint: string }
+  import_made: { import_id: string; subject_id: string }
+  import_shape: { kind: string; length: number }
+  imported_hash: { token_id: string; hint: string; sealed: string }
   policy: { name: string; value: string; updated_at_ms: number }
   key: {
     id: string

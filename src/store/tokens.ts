@@ -363,6 +363,17 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
     },
     bySerial: (serial) => one(tokens().where('serial', '=', serial)),
     byDigest: (digest) => one(tokens().where('digest', '=', digest)),
+    async hasLiveName(ownerId, nameKey) {
+      const row = await db
+        .selectFrom('token')
+        .select('id')
+        .where('owner_id', '=', ownerId)
+        .where('name_key', '=', nameKey)
+        .where('revoked_at_ms', 'is', null)
+        .where('superseded_at_ms', 'is', null)
+        .executeTakeFirst()
+      return row !== undefined
+    },
     async list(filter, from, size, nowMs) {
       if (filter.ids?.length === 0) return []
       const direction = directionOf(from)

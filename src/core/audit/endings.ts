@@ -55,7 +55,6 @@ export const HARMLESS_ACTIONS: readonly string[] = [
   'token.updated',
   'token.purged',
   'token.exported',
-  'token.imported',
   'token.rekeyed',
   'session.opened',
   'login.failed',

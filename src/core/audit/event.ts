@@ -9,6 +9,7 @@ export const AUDIT_ACTIONS = [
   'token.revoked',
   'token.purged',
   'token.exported',
+  'token.rekeyed',
   'token.spent',
   'token.reused',
   'session.opened',

@@ -28,6 +28,7 @@ type DerivedPurpose =
   | 'checkpoint'
   | 'cursor'
   | 'idempotency'
+  | 'import'
   | 'cookie'
   | 'lockout'
   | 'oauth'

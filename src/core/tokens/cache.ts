@@ -4,6 +4,9 @@ import type { Principal } from '../rights.ts'
 import type { SecretKey } from '../secret.ts'
 import type { Change } from '../store.ts'
 
+/** Changes of these are looked up elsewhere, or announced with the tokens they end. */
+const OF_NO_TOKEN = new Set<Change['subject']>(['policy', 'client', 'import'])
+
 /** A known secret with everything needed to decide about it. */
 export interface CacheEntry {
   key: SecretKey
@@ -106,7 +109,7 @@ export function verdictCache(maxEntries: number): VerdictCache {
           for (const entry of [...(descendants.get(change.id as TokenId) ?? [])]) forget(entry)
         } else if (change.subject === 'user') {
           for (const entry of [...(owners.get(change.id as UserId) ?? [])]) forget(entry)
-        } else if (change.subject !== 'policy' && change.subject !== 'client') {
+        } else if (!OF_NO_TOKEN.has(change.subject)) {
           // A group's name, a role's scopes or a key touch any number of tokens, and change rarely.
           clear()
         }

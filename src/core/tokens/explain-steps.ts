@@ -28,7 +28,7 @@ export interface Subject {
 /** Every check there is; the first that failed is the verdict. */
 export function stepsOf({ presented, found, demand, nowMs }: Subject): Step[] {
   return [
-    ...stringSteps(presented),
+    ...stringSteps(presented, found),
     knownStep(presented, found),
     ...CHECKS.map(([check, refusalOf]): Step => {
       const entry = found?.entry
@@ -43,9 +43,9 @@ export function stepsOf({ presented, found, demand, nowMs }: Subject): Step[] {
 }
 
 /** What can be told from what was presented alone. */
-function stringSteps(presented: Presented): Step[] {
+function stringSteps(presented: Presented, found: Inspected | undefined): Step[] {
   if ('id' in presented) return [skipped('format'), skipped('checksum')]
-  if ('secret' in presented) return secretSteps(presented.secret)
+  if ('secret' in presented) return secretSteps(presented.secret, found !== undefined)
   const { fault, source } = presented.signed
   const at = fault === undefined ? SIGNED_CHECKS.length : SIGNED_CHECKS.indexOf(fault)
   return SIGNED_CHECKS.map((check, i) => {
@@ -57,8 +57,9 @@ function stringSteps(presented: Presented): Step[] {
 
 const SIGNED_CHECKS: readonly SignedFault[] = ['format', 'signature', 'issuer', 'times']
 
-function secretSteps(secret: string): Step[] {
-  const fault = secretFault(secret)
+function secretSteps(secret: string, isKnown: boolean): Step[] {
+  // What was imported is spelled as it was elsewhere.
+  const fault = isKnown ? undefined : secretFault(secret)
   if (fault === 'format') return [failed('format', 'malformed'), skipped('checksum')]
   if (fault === 'checksum') return [passed('format'), failed('checksum', 'malformed')]
   return [passed('format'), secret.startsWith('mm_') ? passed('checksum') : skipped('checksum')]

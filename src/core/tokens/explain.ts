@@ -63,8 +63,9 @@ export async function explainToken(
 function find({ verifier }: { verifier: Verifier }, presented: Presented) {
   if ('id' in presented) return verifier.inspectById(presented.id)
   if ('secret' in presented) {
-    const isReadable = secretFault(presented.secret) === undefined
-    return isReadable ? verifier.inspect(presented.secret) : undefined
+    const { secret } = presented
+    const isReadable = secretFault(secret) === undefined || verifier.mayBeImported(secret)
+    return isReadable ? verifier.inspect(secret) : undefined
   }
   return inspectSigned(verifier, presented.signed)
 }

@@ -22,6 +22,7 @@ import {
   type Pepper,
   previewOf,
   Secret,
+  type SecretDigest,
   type SecretFormat,
 } from '../secret.ts'
 import type { Repositories } from '../store.ts'
@@ -71,8 +72,38 @@ export async function issueToken(
   { caller, wish, via }: { caller: Caller; wish: TokenWish; via: Via },
 ): Promise<Issued> {
   const { principal } = caller
-  const policy = deps.policy()
   const ownerId = wish.ownerId ?? principal.user.id
+  const settled = await settleWish(deps, tx, { caller, wish: { ...wish, ownerId } })
+  return saveToken(deps, tx, {
+    actor: caller,
+    ownerId,
+    creatorId: principal.user.id,
+    creatorTokenId: principal.token.id,
+    kind: wish.kind,
+    name: wish.name,
+    description: wish.description ?? '',
+    ...settled,
+    ...(wish.id === undefined ? {} : { id: wish.id }),
+    metadata: wish.metadata ?? {},
+    via,
+    format: wish.format ?? (wish.kind === 'service' ? 'uuid' : 'mintmark'),
+  })
+}
+
+/**
+ * What a wish comes to within the rights of caller and owner, and the policy. Throws `forbidden`,
+ * `beyond_rights`, `not_found` (owner), `conflict` (owner disabled), `invalid_input`.
+ */
+export async function settleWish(
+  deps: Deps,
+  tx: Repositories,
+  {
+    caller: { principal },
+    wish,
+  }: { caller: Caller; wish: Pick<TokenWish, 'kind' | 'limits' | 'expires'> & { ownerId: UserId } },
+): Promise<{ limits: Limits; expiresAtMs: number | undefined }> {
+  const policy = deps.policy()
+  const { ownerId } = wish
   mustBeAllowed(principal, 'token.create', { what: { ownerId, kind: wish.kind }, policy })
 
   const owner = await deps.loadOwner(ownerId, tx)
@@ -83,21 +114,7 @@ export async function issueToken(
     creator: await standsFor(tx, principal.token),
     explicit: typeof wish.expires === 'number',
   })
-  return saveToken(deps, tx, {
-    actor: caller,
-    ownerId,
-    creatorId: principal.user.id,
-    creatorTokenId: principal.token.id,
-    kind: wish.kind,
-    name: wish.name,
-    description: wish.description ?? '',
-    limits,
-    expiresAtMs,
-    ...(wish.id === undefined ? {} : { id: wish.id }),
-    metadata: wish.metadata ?? {},
-    via,
-    format: wish.format ?? (wish.kind === 'service' ? 'uuid' : 'mintmark'),
-  })
+  return { limits, expiresAtMs }
 }
 
 /**
@@ -125,7 +142,11 @@ export interface TokenDraft {
   idleSeconds?: number
   metadata?: Record<string, unknown>
   via: Via
-  format: 'mintmark' | 'hex' | 'uuid' | 'jwt'
+  format: 'mintmark' | 'hex' | 'uuid' | 'jwt' | 'imported'
+  /** Of a token of another system: all that is kept of its secret. */
+  imported?: { digest: SecretDigest; preview: string; format: SecretFormat }
+  /** When the other system made it. */
+  createdAtMs?: number
   /** A secret picked by the operator instead of a random one. */
   chosenSecret?: Secret
   /** A secret that the OAuth2 engine has given out; made by `makeSecret`, too. */
@@ -163,15 +184,17 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
     description: checkProse(draft.description ?? '', { what: 'The description', maxLength: 2000 }),
     via: draft.via,
     format,
-    preview: previewOf(text, format),
-    digest: format === 'jwt' ? jwtDigest(id, pepper) : digestOf(text, pepper),
+    preview: draft.imported?.preview ?? previewOf(text, format),
+    digest:
+      draft.imported?.digest ??
+      (format === 'jwt' ? jwtDigest(id, pepper) : digestOf(text, pepper)),
     pepperId: pepper.id,
     limits: draft.limits,
     metadata: draft.metadata ?? {},
     // A grant's tokens share the grant's id, and ids of both are of one make.
     familyId: (draft.familyId ?? before?.familyId ?? id) as TokenId,
     parentId: draft.parentId ?? before?.parentId,
-    createdAtMs: atMs,
+    createdAtMs: draft.createdAtMs ?? atMs,
     updatedAtMs: atMs,
     expiresAtMs: draft.expiresAtMs,
     idleSeconds: draft.idleSeconds,
@@ -195,6 +218,7 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
 
 function secretFor(draft: TokenDraft, deps: Deps): { text: string; format: SecretFormat } {
   if (draft.format === 'jwt') return { text: '', format: 'jwt' }
+  if (draft.format === 'imported') return { text: '', format: draft.imported?.format ?? 'imported' }
   if (draft.givenSecret !== undefined) {
     return { text: draft.givenSecret.reveal(), format: draft.format }
   }

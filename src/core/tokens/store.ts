@@ -106,6 +106,7 @@ export interface TokenStore {
   /** The current token of a lineage, never a superseded one. */
   bySerial(serial: number): Promise<Token | undefined>
   byDigest(digest: SecretDigest): Promise<Token | undefined>
+  hasLiveName(ownerId: UserId, nameKey: string): Promise<boolean>
   /** Newest first; `size + 1` rows at most. `nowMs` decides what is expired. */
   list(
     filter: TokenFilter,

@@ -19,7 +19,17 @@ export const ACCESS_LEVELS = ['READ_ONLY', 'FULL_ACCESS'] as const
 /** READ_ONLY never changes anything through any door. */
 export type AccessLevel = (typeof ACCESS_LEVELS)[number]
 
-export const VIAS = ['api', 's7', 'xms', 'opal', 'authentik', 'oauth', 'cli', 'bootstrap'] as const
+export const VIAS = [
+  'api',
+  's7',
+  'xms',
+  'opal',
+  'authentik',
+  'oauth',
+  'cli',
+  'bootstrap',
+  'import',
+] as const
 /** Through which door a token came to be. */
 export type Via = (typeof VIAS)[number]
 

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { TokenId, UserId } from '../id.ts'
 import { addressTest } from '../ip.ts'
+import type { ImportedSecrets } from '../imports/find.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import type { Random } from '../random.ts'
 import { effectiveRights, type Owner, type Principal } from '../rights.ts'
@@ -43,6 +44,8 @@ export interface Verifier {
   verifyKnown(key: SecretKey, ip: string): Verdict | undefined
   /** What `verify` would decide about a secret, undecided; counts no use and caches nothing. */
   inspect(secret: string): Promise<Inspected | undefined>
+  /** Whether an imported secret may be spelled like this, though none of ours is. */
+  mayBeImported(secret: string): boolean
   /** What `verifyById` would decide about. */
   inspectById(id: TokenId): Promise<Inspected | undefined>
   /** Forgets everything cached. */
@@ -68,14 +71,15 @@ export function createVerifier(deps: {
   knownOwner: OwnerCache
   maxCachedTokens: number
   random: Random
+  imported: ImportedSecrets
 }): Verifier {
-  const { store, keyring, clock, usage } = deps
+  const { store, keyring, clock, usage, imported } = deps
   const keyOf = secretKeys(deps.random)
   const cache: VerdictCache = verdictCache(deps.maxCachedTokens)
   store.onChange((changes) => cache.apply(changes))
 
   function verify(secret: string, demand = NO_DEMAND): Verdict | Promise<Verdict> {
-    if (!mayBeSecret(secret)) return MALFORMED
+    if (!mayBeSecret(secret)) return verifyForeign(secret, demand)
     const key = keyOf(secret)
     const entry = cache.byKey(key)
     if (entry !== undefined) return decide(entry, demand)
@@ -83,8 +87,16 @@ export function createVerifier(deps: {
     return formatOf(secret) === undefined ? MALFORMED : verifyCold(secret, key, demand)
   }
 
+  /** Spelled unlike ours: only where such secrets were imported is there anything to look for. */
+  function verifyForeign(secret: string, demand: Demand): Verdict | Promise<Verdict> {
+    if (!imported.mayKnow(secret)) return MALFORMED
+    const key = keyOf(secret)
+    const entry = cache.byKey(key)
+    return entry === undefined ? verifyCold(secret, key, demand) : decide(entry, demand)
+  }
+
   function lookUp(secret: string): KnownSecret | undefined {
-    if (!mayBeSecret(secret)) return undefined
+    if (!mayBeSecret(secret) && !imported.mayKnow(secret)) return undefined
     return cache.byKey(keyOf(secret))
   }
 
@@ -97,7 +109,7 @@ export function createVerifier(deps: {
 
   async function verifyCold(secret: string, key: SecretKey, demand: Demand): Promise<Verdict> {
     const epoch = cache.epoch()
-    const token = await stored(secret)
+    const token = (await stored(secret)) ?? (await imported.take(secret, demand.ip))
     return token === undefined ? UNKNOWN : admit(token, { key, epoch, demand })
   }
 
@@ -162,7 +174,7 @@ export function createVerifier(deps: {
     const key = keyOf(secret)
     const entry = cache.byKey(key)
     if (entry !== undefined) return { token: entry.principal.token, entry }
-    const token = await stored(secret)
+    const token = (await stored(secret)) ?? (await imported.find(secret, undefined))
     return token && { token, entry: await entryOf(token, key) }
   }
 
@@ -193,6 +205,7 @@ export function createVerifier(deps: {
     lookUp,
     verifyKnown,
     inspect,
+    mayBeImported: imported.mayKnow,
     inspectById,
     clear: () => cache.clear(),
     cachedEntries: () => cache.size(),

@@ -10,6 +10,7 @@ import { clientRoutes } from './clients.ts'
 import { explainRoutes } from './explain.ts'
 import { grantRoutes } from './grants.ts'
 import { groupRoutes } from './groups.ts'
+import { importRoutes } from './imports.ts'
 import { inventoryRoutes } from './inventory.ts'
 import { jobRoutes } from './jobs.ts'
 import { keyRoutes } from './keys.ts'
@@ -32,6 +33,7 @@ export async function registerApi(app: FastifyInstance, parts: ApiParts): Promis
   jobRoutes(scope, parts)
   childRoutes(scope, parts)
   revocationRoutes(scope, parts)
+  importRoutes(scope, parts)
   verifyRoutes(scope, parts)
   explainRoutes(scope, parts)
   userRoutes(scope, parts)
