@@ -17,7 +17,10 @@ export function imports(send: Send) {
     },
 
     /** How many tokens an import has made. */
-    get(importId: string, options: CallOptions = {}): Promise<{ importId: string; tokens: number }> {
+    get(
+      importId: string,
+      options: CallOptions = {},
+    ): Promise<{ importId: string; tokens: number }> {
       return send({ method: 'GET', path: path`/imports/${importId}`, repeatable: true, ...options })
     },
   }

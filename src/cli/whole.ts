@@ -9,7 +9,7 @@ export async function wholeInstallation({ env }: Terminal) {
   process.umask(0o077)
   const config: Config = readConfig({ env, readFile: (path) => readFileSync(path, 'utf8') })
   // Loaded here, because the whole server is behind it and other commands start without.
-  const [{ places }, installation] = await Promise.all([
+  const [{ places }, { prepareDirectories, presentMasterKey }] = await Promise.all([
     import('../app.ts'),
     import('../installation.ts'),
   ])
@@ -17,8 +17,8 @@ export async function wholeInstallation({ env }: Terminal) {
     config,
     places,
     prepareDirectories: (options?: { mayBeLost: boolean }) =>
-      installation.prepareDirectories(config, options),
-    masterKey: () => installation.presentMasterKey(config),
+      prepareDirectories(config, options),
+    masterKey: () => presentMasterKey(config),
   }
 }
 

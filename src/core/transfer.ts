@@ -70,7 +70,7 @@ export interface TransferProgress {
 }
 
 /** Counts and digests rows on their way. */
-export function factsOf(table: TableShape) {
+function factsOf(table: TableShape) {
   const hash = createHash('sha256').update(JSON.stringify([table.name, table.columns]))
   let rows = 0
   return {

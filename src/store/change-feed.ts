@@ -13,9 +13,7 @@ const MAX_PAUSE_MS = 2000
 /** What is announced when the log no longer tells what changed: everything. */
 const EVERYTHING: readonly Change[] = (
   ['role', 'group', 'client', 'policy', 'key', 'import'] as const
-).map(
-  (subject) => ({ subject, id: ANY }),
-)
+).map((subject) => ({ subject, id: ANY }))
 
 interface LogRow {
   end: number

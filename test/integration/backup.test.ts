@@ -132,9 +132,7 @@ it('what ended after the backup stays ended, by journal and by the old database'
     await second.catchUp()
     await core.write((w) => w.updateUser({ caller, id: lived.alice, edit: { roles: [] } }))
     const group = await core.read.groupByName(caller, 'builders')
-    await core.write((w) =>
-      w.removeMembership({ caller, groupId: group.id, userId: lived.alice }),
-    )
+    await core.write((w) => w.removeMembership({ caller, groupId: group.id, userId: lived.alice }))
     await core.write((w) => w.updatePolicy({ caller, edit: { usersMayCreateTokens: false } }))
     await second.catchUp()
   })

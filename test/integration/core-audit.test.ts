@@ -1,7 +1,9 @@
+import { createHash, randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { AUDIT_ACTIONS, type AuditAction } from '../../src/core/audit/event.ts'
 import type { Writes } from '../../src/core/core.ts'
 import type { GrantId, TokenId } from '../../src/core/id.ts'
+import type { RowWish } from '../../src/core/imports/import.ts'
 import type { EngineToken } from '../../src/core/oauth/tokens.ts'
 import { makeSecret, Secret } from '../../src/core/secret.ts'
 import { UNLIMITED } from '../../src/core/tokens/token.ts'
@@ -241,6 +243,19 @@ describe('every change leaves exactly one record of its kind', () => {
     const job = await begin()
     const cancel = () => t.write((w) => w.cancelJob({ caller, id: job.id }))
     expect(await actions(cancel)).toEqual(['job.cancelled'])
+    const foreign = randomBytes(24).toString('hex')
+    const hash = createHash('sha256').update(foreign).digest('hex')
+    const row = { row: 1, name: 'from elsewhere', owner: 'root', hash, algorithm: 'sha256-hex' }
+    const file = { importId: 'a', dryRun: false, createOwners: undefined, createGroups: false }
+    expect(
+      await actions(() =>
+        t.core.importTokens({ caller, wish: { ...file, rows: [row as RowWish] } }),
+      ),
+    ).toEqual(['token.created'])
+    expect(await actions(() => t.verify(foreign))).toEqual(['token.rekeyed'])
+    for (const action of ['server.moved', 'server.restored'] as const) {
+      expect(await actions(() => t.core.recordTransfer({ action, after: {} }))).toEqual([action])
+    }
     await t.write((w) => w.updatePolicy({ caller, edit: { retentionSeconds: 0 } }))
     t.clock.advance(1)
     expect(await actions(() => t.core.purge())).toEqual(['token.purged'])

@@ -60,8 +60,25 @@ it('carries an installation to PostgreSQL and back, and every row of every table
   const tables = (await first.tables()).filter((name) => !/^sqlite|^migration/.test(name))
   const before = new Map<string, string[]>()
   for (const table of tables) before.set(table, await rowsOf(first, table))
-  const known = ['user', 'user_identity', 'role', 'user_role', 'group', 'membership', 'token', 'change']
-  known.push('token_label', 'client', 'grant', 'oauth_record', 'audit', 'audit_checkpoint', 'policy')
+  const known = [
+    'user',
+    'user_identity',
+    'role',
+    'user_role',
+    'group',
+    'membership',
+    'token',
+    'change',
+  ]
+  known.push(
+    'token_label',
+    'client',
+    'grant',
+    'oauth_record',
+    'audit',
+    'audit_checkpoint',
+    'policy',
+  )
   for (const table of [...known, 'key', 'idempotency', 'lockout']) {
     expect(before.get(table)?.length, table).toBeGreaterThan(0)
   }
@@ -80,7 +97,9 @@ it('carries an installation to PostgreSQL and back, and every row of every table
   await expectAt(third, lived)
   expect(existsSync(join(dir, 'third.db.part'))).toBe(false)
   const [{ last } = {}] = await third.query('select max(sequence) as last from change')
-  const [{ end } = {}] = await second.query("select value as end from counter where name = 'change'")
+  const [{ end } = {}] = await second.query(
+    "select value as end from counter where name = 'change'",
+  )
   // Two changes came after the move; numbers neither repeat nor leave gaps.
   expect(Number(last)).toBe(Number(end) + 2)
   const moves = await third.query("select action from audit where action = 'server.moved'")

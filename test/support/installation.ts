@@ -26,7 +26,11 @@ const clock = { now: () => Date.now() }
 export async function within<T>(
   database: DatabaseConfig,
   masterKey: Secret,
-  work: (parts: { core: Core; store: Store; admin: (secret: string) => Promise<Caller> }) => Promise<T>,
+  work: (parts: {
+    core: Core
+    store: Store
+    admin: (secret: string) => Promise<Caller>
+  }) => Promise<T>,
 ): Promise<T> {
   const store = await openStore(database, clock)
   try {
@@ -58,7 +62,10 @@ export async function inhabit(
     const caller = await admin(adminSecret)
     const write = core.write
     await write((w) =>
-      w.createRole({ caller, role: { name: 'deployer', description: '', scopes: ['deploy', 'read'] } }),
+      w.createRole({
+        caller,
+        role: { name: 'deployer', description: '', scopes: ['deploy', 'read'] },
+      }),
     )
     const user = (username: string) =>
       write((w) => w.createUser({ caller, wish: { username, roles: ['deployer'] } }))

@@ -50,8 +50,7 @@ export function importCommand(program: Command, terminal: Terminal): void {
       const text = file === '-' ? await everything(terminal) : contentOf(file)
       const format = options.format ?? (file.endsWith('.csv') ? 'csv' : 'jsonl')
       const lines = linesOf(text, { format, mapping: mappingOrNone(options.map) })
-      const importId =
-        options.id ?? createHash('sha256').update(text).digest('hex').slice(0, 32)
+      const importId = options.id ?? createHash('sha256').update(text).digest('hex').slice(0, 32)
       const { createOwners } = options
       const common = {
         importId,

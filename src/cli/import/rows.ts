@@ -155,7 +155,11 @@ function oneOf<T extends string>(
 function words(value: unknown): string[] | null | undefined {
   if (value === undefined) return undefined
   if (value === '*') return null
-  return Array.isArray(value) ? value.map(String) : String(value).split(/[\s,;]+/).filter(Boolean)
+  return Array.isArray(value)
+    ? value.map(String)
+    : String(value)
+        .split(/[\s,;]+/)
+        .filter(Boolean)
 }
 
 function groupsOf(value: unknown): ImportRow['groups'] | undefined {

@@ -7,7 +7,8 @@ export type BcryptTest = (secret: string, hash: string) => Promise<boolean>
 export type Algorithm = 'sha256-hex' | 'sha256-base64' | 'bcrypt' | 'argon2'
 
 const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/
-const ARGON2 = /^\$argon2(id|i|d)\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/
+const ARGON2 =
+  /^\$argon2(id|i|d)\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/
 /** Nobody's verification may cost more than this, whatever a file says. */
 const MAX_BCRYPT_COST = 14
 const MAX_MEMORY_KIB = 262_144

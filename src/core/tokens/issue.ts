@@ -186,8 +186,7 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
     format,
     preview: draft.imported?.preview ?? previewOf(text, format),
     digest:
-      draft.imported?.digest ??
-      (format === 'jwt' ? jwtDigest(id, pepper) : digestOf(text, pepper)),
+      draft.imported?.digest ?? (format === 'jwt' ? jwtDigest(id, pepper) : digestOf(text, pepper)),
     pepperId: pepper.id,
     limits: draft.limits,
     metadata: draft.metadata ?? {},

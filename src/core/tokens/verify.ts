@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { TokenId, UserId } from '../id.ts'
-import { addressTest } from '../ip.ts'
 import type { ImportedSecrets } from '../imports/find.ts'
+import { addressTest } from '../ip.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import type { Random } from '../random.ts'
 import { effectiveRights, type Owner, type Principal } from '../rights.ts'

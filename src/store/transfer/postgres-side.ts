@@ -6,7 +6,7 @@ import { type Connecting, connectionOf, unavailable } from '../postgres.ts'
 import { migrateAlone } from '../postgres-engine.ts'
 import type { Schema } from '../schema.ts'
 import { endAgain } from './end-again.ts'
-import { BATCH, isCarried, list, MIGRATOR_TABLES, quoted, portableValue } from './facts.ts'
+import { BATCH, isCarried, list, MIGRATOR_TABLES, portableValue, quoted } from './facts.ts'
 
 const LOCK_TIMEOUT_MS = 10_000
 const LOOKS = 5
@@ -27,7 +27,8 @@ export async function openPostgresSource(
     if (!tables.some(({ name }) => name === 'token')) throw noInstallation()
     await client.query(`begin isolation level repeatable read; ${UNHURRIED}`)
     // First of all: the moment is that of the first read, and nobody must write after it.
-    if (alone) await client.query(`lock table ${list(tables.map(({ name }) => name))} in share mode`)
+    if (alone)
+      await client.query(`lock table ${list(tables.map(({ name }) => name))} in share mode`)
     const names = await client.query<{ name: string }>('select name from migration order by name')
     const changes = await client.query<{ value: number }>(
       "select value from counter where name = 'change'",

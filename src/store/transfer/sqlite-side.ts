@@ -8,7 +8,7 @@ import { migrate } from '../migrate.ts'
 import type { Schema } from '../schema.ts'
 import { kyselyDatabase, openSqlite, takeLock } from '../sqlite.ts'
 import { endAgain } from './end-again.ts'
-import { BATCH, isCarried, list, MIGRATOR_TABLES, quoted, portableValue } from './facts.ts'
+import { BATCH, isCarried, list, MIGRATOR_TABLES, portableValue, quoted } from './facts.ts'
 
 /**
  * Reads a SQLite file as of one moment. `alone`: no server may run on it meanwhile, nor start; otherwise
