@@ -44,7 +44,7 @@ it('imports, backs up a running server, loses it, and restores it without revivi
   expect((await mintmark(['backup', '--check', backup], { env })).stdout).toContain('whole')
 
   const { items } = (await on(['token', 'list', 'name:lost', '--json'])).json()
-  expect((await on(['token', 'revoke', items[0].id, '--yes'])).status).toBe(0)
+  expect((await on(['token', 'revoke', items[0].id])).status).toBe(0)
   expect((await first.end('SIGTERM')).status).toBe(0)
   expect(existsSync(join(dataDir, 'revocations.log'))).toBe(true)
 
