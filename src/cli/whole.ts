@@ -16,8 +16,7 @@ export async function wholeInstallation({ env }: Terminal) {
   return {
     config,
     places,
-    prepareDirectories: (options?: { mayBeLost: boolean }) =>
-      prepareDirectories(config, options),
+    prepareDirectories: (options?: { mayBeLost: boolean }) => prepareDirectories(config, options),
     masterKey: () => presentMasterKey(config),
   }
 }

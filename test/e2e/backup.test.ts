@@ -7,7 +7,7 @@ import { startProcess } from '../support/process.ts'
 import { temporaryDirectory } from '../support/temporary.ts'
 
 // A dozen processes, one after the other.
-vi.setConfig({ testTimeout: 120_000 })
+vi.setConfig({ testTimeout: 300_000 })
 
 it('imports, backs up a running server, loses it, and restores it without reviving anything', async () => {
   const dataDir = temporaryDirectory()
@@ -66,7 +66,7 @@ it('imports, backs up a running server, loses it, and restores it without revivi
   expect((await verify(lost)).json()).toMatchObject({ active: false })
   expect((await second.end('SIGTERM')).status).toBe(0)
 
-  const elsewhere = join(dataDir, 'elsewhere.db')
+  const elsewhere = join(dataDir, 'elsewhere', 'mintmark.db')
   const urls = ['--from', `sqlite:${dataDir}/mintmark.db`, '--to', `sqlite:${elsewhere}`]
   const moved = await mintmark(['move', ...urls], { env })
   expect(moved).toMatchObject({ status: 0, stdout: expect.stringContaining('verified') })
