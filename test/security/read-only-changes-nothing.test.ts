@@ -36,6 +36,11 @@ const BODIES: Record<string, (subject: Subject) => unknown> = {
   'POST /api/v1/groups': ({ newName }) => ({ name: newName }),
   'PATCH /api/v1/groups/:id': () => ({ description: 'changed' }),
   'PUT /api/v1/groups/:id/members/:userId': () => ({ mode: 'ADMIN' }),
+  'POST /api/v1/imports': ({ newName }) => ({
+    importId: 'all-routes',
+    createOwners: 'service',
+    rows: [{ row: 1, name: newName, owner: newName, secret: `foreign-${newName}-0123456789` }],
+  }),
   'POST /api/v1/roles': ({ newName }) => ({ name: newName }),
   'PATCH /api/v1/roles/:name': () => ({ description: 'changed' }),
   'POST /api/v1/clients': ({ newName }) => ({ name: newName, grants: ['client_credentials'] }),
