@@ -2,8 +2,8 @@ export { type CachedOptions, type CachedVerifier, cachedVerifier } from './cache
 export { type Client, createClient } from './client.ts'
 export { MintmarkError } from './error.ts'
 export type { CallOptions, ClientOptions } from './http.ts'
-export type * from './job-types.ts'
 export type * from './import-types.ts'
+export type * from './job-types.ts'
 export type * from './oauth-types.ts'
 export {
   type OfflineActive,

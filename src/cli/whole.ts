@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { type Config, readConfig } from '../config.ts'
+import { createBar } from './bar.ts'
 import { CliError } from './failure.ts'
-import { barLine } from './progress.ts'
 import type { Terminal } from './terminal.ts'
 
 /** What commands work with that are about a whole installation. */
@@ -32,7 +32,7 @@ export function mustHaveDatabase({ database }: Config): void {
 
 /** How far rows have come, on one line for people who watch. */
 export function rowProgress(terminal: Terminal) {
-  const line = barLine(terminal)
+  const bar = createBar(terminal)
   return {
     show: ({
       table,
@@ -43,7 +43,10 @@ export function rowProgress(terminal: Terminal) {
       rows: number
       totalRows?: number | undefined
     }) =>
-      line.show(totalRows === undefined ? undefined : rows / totalRows, [`${rows} rows`, table]),
-    clear: line.clear,
+      bar.show({
+        share: totalRows === undefined ? undefined : rows / totalRows,
+        text: `${rows} rows  ${table}`,
+      }),
+    clear: bar.clear,
   }
 }

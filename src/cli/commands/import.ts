@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import type { ImportRow, ImportRowVerdict } from '@mintmark/sdk'
 import type { Command } from 'commander'
+import { createBar } from '../bar.ts'
 import { leaf } from '../command.ts'
 import { connect } from '../connect.ts'
 import { CliError, REFUSED } from '../failure.ts'
 import { FIELD_NAMES, linesOf, mappingOf } from '../import/rows.ts'
 import { answer, type JsonOption, tableOr } from '../output.ts'
-import { barLine } from '../progress.ts'
 import { note, type Terminal } from '../terminal.ts'
 import { oneOf } from '../values.ts'
 
@@ -64,11 +64,14 @@ export function importCommand(program: Command, terminal: Terminal): void {
         'fault' in line ? [faulty(line.row, line.fault)] : [],
       )
       const tokens = lines.flatMap((line) => ('token' in line ? [line.token] : []))
-      const bar = barLine(terminal)
+      const bar = createBar(terminal)
       try {
         for (const rows of batches(tokens)) {
           verdicts.push(...(await client.imports.add({ ...common, rows })))
-          bar.show(verdicts.length / lines.length, [`${verdicts.length} of ${lines.length} rows`])
+          bar.show({
+            share: verdicts.length / lines.length,
+            text: `${verdicts.length} of ${lines.length} rows`,
+          })
         }
       } finally {
         bar.clear()

@@ -5,7 +5,7 @@ import { up as keys } from './0003-keys.ts'
 import { up as tokenQuery } from './0004-token-query.ts'
 import { up as bulkJobs } from './0005-bulk-jobs.ts'
 import { up as endedTokens } from './0006-ended-tokens.ts'
-import { up as imports } from './0005-imports.ts'
+import { up as imports } from './0007-imports.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -15,5 +15,5 @@ export const migrations: Record<string, Migration> = {
   '0004-token-query': { up: tokenQuery },
   '0005-bulk-jobs': { up: bulkJobs },
   '0006-ended-tokens': { up: endedTokens },
-  '0005-imports': { up: imports },
+  '0007-imports': { up: imports },
 }
