@@ -164,6 +164,7 @@ const table: { [A in Action]: [what: string, subject: Subject<A>, may: string][]
   'key.rotate': [['any', undefined, 'A']],
   'policy.read': [['all', undefined, EVERYBODY]],
   'policy.manage': [['all', undefined, 'A']],
+  'policy.test': [['all', undefined, 'Aa']],
   'audit.read': [['all', undefined, 'Aa']],
   'administration.read': [['all', undefined, 'Aa']],
 }

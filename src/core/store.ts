@@ -5,6 +5,7 @@ import type { GroupStore } from './groups/store.ts'
 import type { JobStore } from './jobs/store.ts'
 import type { KeyStore } from './keys/store.ts'
 import type { PolicyStore } from './policy/policy.ts'
+import type { RateStore } from './policy/rate-store.ts'
 import type { RevocationStore } from './revocations/store.ts'
 import type { RoleStore } from './roles/store.ts'
 import type { InventoryStore } from './tokens/inventory-store.ts'
@@ -108,6 +109,7 @@ export interface Repositories {
   oauthRecords: OauthRecordStore
   audit: AuditStore
   policy: PolicyStore
+  rates: RateStore
   keys: KeyStore
   changes: ChangeStore
   idempotency: IdempotencyStore
@@ -120,6 +122,8 @@ export type ChangeListener = (changes: readonly Change[]) => void | Promise<void
 /** All that the domain needs saved. */
 export interface Store extends Repositories {
   changes: ChangeLog
+  /** Whether other nodes may work on the same database. */
+  readonly isShared: boolean
   /**
    * Runs `work` atomically; resolves once the commit is durable. Inside, only queries: SQLite has one
    * writer, so awaiting anything else stops everybody. PostgreSQL may run it again from the start when

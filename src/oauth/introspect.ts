@@ -4,7 +4,7 @@ import type { Client } from '../core/clients/client.ts'
 import type { Core } from '../core/core.ts'
 import type { UserId } from '../core/id.ts'
 import { opensApis, type Principal } from '../core/rights.ts'
-import { type TokenReader, verdictOn } from '../http/auth.ts'
+import { mustNotWait, type TokenReader, verdictOn } from '../http/auth.ts'
 import { bearerCredential } from '../http/credential.ts'
 import type { Metrics } from '../http/metrics.ts'
 import { authenticateClient } from './client-auth.ts'
@@ -50,6 +50,7 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
       return authenticateClient(request, { core, audiences, acceptsPublic: false })
     }
     const verdict = await verdictOn(bearer, { core, jwts, demand: { ip: request.ip } })
+    mustNotWait(verdict)
     if (!verdict.active || !opensApis(verdict.principal)) {
       return { refused: 'invalid_client' as const }
     }

@@ -28,6 +28,7 @@ export interface Schema {
   audit_checkpoint: { sequence: number; hash: string; at_ms: number; signature: string }
   change: { sequence?: number; subject: string; subject_id: string; at_ms: number }
   policy: { name: string; value: string; updated_at_ms: number }
+  rate_use: { key: string; used_until_ms: number }
   key: {
     id: string
     purpose: string

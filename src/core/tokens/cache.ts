@@ -1,14 +1,27 @@
 import type { TokenId, UserId } from '../id.ts'
 import type { AddressTest } from '../ip.ts'
+import type { Budget } from '../policy/rate.ts'
+import type { Restraint } from '../policy/restraint.ts'
 import type { Principal } from '../rights.ts'
 import type { SecretKey } from '../secret.ts'
 import type { Change } from '../store.ts'
+import type { Token } from './token.ts'
+
+/** What the policy forbids a token that its own limits allow. */
+export interface PolicyHold extends Restraint {
+  addresses: AddressTest | undefined
+}
 
 /** A known secret with everything needed to decide about it. */
 export interface CacheEntry {
   key: SecretKey
+  /** Its token is as the policy lets it be. */
   principal: Principal
+  /** The token as it and what it comes from are saved. */
+  saved: Token
   addresses: AddressTest | undefined
+  policy: PolicyHold | undefined
+  budget: Budget | undefined
   /**
    * Until when a question that demands nothing is answered yes without looking any further, because
    * nothing but time can end that; a change forgets the entry.
@@ -106,8 +119,9 @@ export function verdictCache(maxEntries: number): VerdictCache {
           for (const entry of [...(descendants.get(change.id as TokenId) ?? [])]) forget(entry)
         } else if (change.subject === 'user') {
           for (const entry of [...(owners.get(change.id as UserId) ?? [])]) forget(entry)
-        } else if (change.subject !== 'policy' && change.subject !== 'client') {
-          // A group's name, a role's scopes or a key touch any number of tokens, and change rarely.
+        } else if (change.subject !== 'client') {
+          // A group's name, a role's scopes, the policy or a key touch any number of tokens, and change
+          // rarely.
           clear()
         }
       }

@@ -4,6 +4,7 @@ import { up as oauth } from './0002-oauth.ts'
 import { up as keys } from './0003-keys.ts'
 import { up as tokenQuery } from './0004-token-query.ts'
 import { up as bulkJobs } from './0005-bulk-jobs.ts'
+import { up as rates } from './0006-rates.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -12,4 +13,5 @@ export const migrations: Record<string, Migration> = {
   '0003-keys': { up: keys },
   '0004-token-query': { up: tokenQuery },
   '0005-bulk-jobs': { up: bulkJobs },
+  '0006-rates': { up: rates },
 }
