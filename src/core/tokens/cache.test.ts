@@ -110,7 +110,7 @@ describe('invalidation', () => {
     expect([0, 1, 2, 3, 4].filter((i) => cache.byKey(key(`${i}`)))).toEqual([1, 3])
   })
 
-  it.each(['group', 'role', 'key'] as const)('by %s takes everything', (subject) => {
+  it.each(['group', 'role', 'key', 'policy'] as const)('by %s takes everything', (subject) => {
     const cache = filled(10, 'a', 'b')
     cache.apply([{ subject, id: 'x' }])
     expect([cache.size(), cache.byId(id('a')), cache.byKey(key('b'))]).toEqual([
