@@ -190,6 +190,17 @@ export async function spendEngineToken(
   return true
 }
 
+/** Longest lifetime in seconds that the policy's rules give to such a token now; undefined: any. */
+export async function longestTtlSeconds(
+  deps: Deps,
+  { ownerId, kind }: { ownerId: UserId; kind: OauthKind },
+): Promise<number | undefined> {
+  const policy = deps.policy()
+  if (policy.tokenRules.every(({ maxTtlSeconds }) => maxTtlSeconds === null)) return undefined
+  const owner = await deps.loadOwner(ownerId)
+  return owner && termsFor(policy, { kind, groups: owner.groups }).maxTtlSeconds?.value
+}
+
 /** Scopes that a user holds now, of those asked for, within what the client may ask for and the rules allow. */
 export async function heldScopes(
   deps: Deps,
