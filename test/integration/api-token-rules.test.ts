@@ -116,7 +116,7 @@ test('who asks too often is told when to come again, in every API', async () => 
   expectProblem(me, 429, 'too_many_requests')
   expect(me.headers['retry-after']).toBe('60')
   const doors: [string, string, Record<string, string>][] = [
-    ['/api/auth/v1/users', 's7', { authorization: `Bearer ${secret}` }],
+    ['/api/auth/v1/admin/users', 's7', { authorization: `Bearer ${secret}` }],
     ['/v1/access-tokens/', 'xms', { 'xms-auth-token': secret }],
     ['/v1/tokens', 'opal', { authorization: `Bearer ${secret}` }],
     ['/api/v3/oauth2/access_tokens/', 'authentik', { authorization: `Bearer ${secret}` }],

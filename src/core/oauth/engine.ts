@@ -11,10 +11,13 @@ import type { User } from '../users/user.ts'
 import { type Exchange, exchange, repeatedAnswer } from './exchange.ts'
 import { findEngineGrant, type GrantDraft, rememberedGrant, saveEngineGrant } from './grants.ts'
 import * as records from './records.ts'
-import { type EngineToken, findEngineToken,
+import {
+  type EngineToken,
+  findEngineToken,
   heldScopes,
   longestTtlSeconds,
-  saveEngineToken } from './tokens.ts'
+  saveEngineToken,
+} from './tokens.ts'
 
 /** More clients than anybody signs in to during one login. */
 const GRANTS_OF_A_LOGIN = 1000
