@@ -52,14 +52,14 @@ interface Account {
 const intervalMs = ({ requests, windowSeconds }: Rate) => (windowSeconds * 1000) / requests
 
 /** How long until a use is allowed: the generic cell rate algorithm, one number for each budget. */
-export function waitMs(usedUntilMs: number, rate: Rate, nowMs: number): number {
+function waitMs(usedUntilMs: number, rate: Rate, nowMs: number): number {
   const fullMs = nowMs + rate.windowSeconds * 1000
   const wait = Math.max(usedUntilMs, nowMs) + intervalMs(rate) - fullMs
   return wait > NOTHING_MS ? wait : 0
 }
 
 /** Up to when the budget is used up after some more uses. */
-export function usedAfter(usedUntilMs: number, rate: Rate, nowMs: number, uses = 1): number {
+function usedAfter(usedUntilMs: number, rate: Rate, nowMs: number, uses = 1): number {
   return Math.max(usedUntilMs, nowMs) + uses * intervalMs(rate)
 }
 

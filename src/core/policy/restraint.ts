@@ -176,7 +176,7 @@ export function restrained(token: Token, restraint: Restraint | undefined): Toke
   }
 }
 
-export function restrainedLimits(
+function restrainedLimits(
   limits: Limits,
   { roles, scopes, allowedIps }: Pick<Restraint, 'roles' | 'scopes' | 'allowedIps'>,
 ): Limits {

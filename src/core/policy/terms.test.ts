@@ -17,7 +17,9 @@ const rules: fc.Arbitrary<TokenRule> = fc
   .record({
     name: fc.uuid(),
     kinds: maybe(fc.uniqueArray(fc.constantFrom(...TOKEN_KINDS), { minLength: 1 })),
-    groups: maybe(fc.constantFrom(['a'], ['b'], ['a', 'c']).map((ids) => ids as GroupId[])),
+    groups: maybe(
+      fc.constantFrom<string[]>(['a'], ['b'], ['a', 'c']).map((ids) => ids as GroupId[]),
+    ),
     maxTtlSeconds: maybe(fc.integer({ min: 1, max: 9 })),
     defaultTtlSeconds: maybe(fc.integer({ min: 1, max: 9 })),
     idleSeconds: maybe(fc.integer({ min: 1, max: 9 })),

@@ -39,12 +39,6 @@ export const PolicyTest = Type.Object({
   ),
 })
 
-/** A line of the answer. */
-export const PolicyTestLine = Type.Union([
-  Type.Object({ done: Type.Integer(), total: Type.Integer() }),
-  PolicyTest,
-])
-
 export function policyTestRoute(app: Scope, { core }: ApiParts): void {
   app.post(
     '/policy::test',

@@ -58,7 +58,7 @@ const settings = {
 }
 
 /** Null, and what is left out: the rule says nothing about it. */
-export const Rule = Type.Object(
+const Rule = Type.Object(
   { name: RuleName, ...settings },
   {
     description:
@@ -68,7 +68,7 @@ export const Rule = Type.Object(
 
 export const RuleSettings = Type.Partial(Type.Object(settings), { additionalProperties: false })
 
-export const NewRule = Type.Object(
+const NewRule = Type.Object(
   { name: RuleName, ...RuleSettings.properties },
   { additionalProperties: false },
 )
