@@ -170,6 +170,30 @@ describe('no way around a rule', () => {
     expect(await t.state(login)).toBe('expired')
   })
 
+  it('a child keeps to the rules for tokens, and ends with what it comes from', async () => {
+    const { secret, token } = await t.issue(alice)
+    await rules(crewRule({ maxTtlSeconds: 100 }))
+    t.clock.advance(60_000)
+    const caller = await t.callerOf(secret)
+    const child = (wish: object) =>
+      t.write((w) => w.issueChild({ caller, via: 'api', wish: { limits: {}, ...wish } }))
+    const made = await child({})
+    expect(made.token.expiresAtMs).toBe(token.createdAtMs + 100_000)
+    const late = child({ expiresAtMs: t.clock.now() + 41_000 })
+    await expect(late).rejects.toThrow(code('beyond_rights'))
+    await rules(crewRule({ maxTtlSeconds: 60 }))
+    expect(await t.state(made.secret)).toBe('expired')
+    await rules(crewRule({ createdBy: 'admins' }))
+    await t.write((w) =>
+      w.setMembership({
+        caller: t.admin,
+        wish: { groupId: crew.id, userId: alice.id, mode: 'READ' },
+      }),
+    )
+    await expect(child({})).rejects.toThrow(code('beyond_policy'))
+    await member(alice, 'ADMIN')
+  })
+
   it('what the policy has ended is not rotated, and a successor gets no more than the policy gives', async () => {
     const { token } = await t.issue(alice)
     const rotate = () =>

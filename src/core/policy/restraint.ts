@@ -1,7 +1,7 @@
 import type { GroupId, TokenId, UserId } from '../id.ts'
-import { commonRanges } from '../ip.ts'
 import type { Repositories } from '../store.ts'
-import type { Limits, Token } from '../tokens/token.ts'
+import { narrowed } from '../tokens/lineage.ts'
+import { type Limits, type Token, UNLIMITED } from '../tokens/token.ts'
 import type { Policy } from './policy.ts'
 import { isMetered, isPresented, type Rate } from './rule.ts'
 import { isLax, type Term, type Terms, termsFor } from './terms.ts'
@@ -180,19 +180,11 @@ function restrainedLimits(
   limits: Limits,
   { roles, scopes, allowedIps }: Pick<Restraint, 'roles' | 'scopes' | 'allowedIps'>,
 ): Limits {
-  return {
-    ...limits,
-    roles: roles.reduce((held, { value }) => common(held, value), limits.roles),
-    scopes: scopes.reduce((held, { value }) => common(held, value), limits.scopes),
-    allowedIps: allowedIps.reduce(
-      (held, { value }) => (held === null ? value : commonRanges(held, value)),
-      limits.allowedIps,
-    ),
-  }
-}
-
-function common(held: readonly string[] | null, most: readonly string[]): readonly string[] {
-  return held === null ? most : held.filter((each) => most.includes(each))
+  return [
+    ...roles.map(({ value }) => ({ ...UNLIMITED, roles: value })),
+    ...scopes.map(({ value }) => ({ ...UNLIMITED, scopes: value })),
+    ...allowedIps.map(({ value }) => ({ ...UNLIMITED, allowedIps: value })),
+  ].reduce<Limits>(narrowed, limits)
 }
 
 /** The earlier of two ends, or the shorter of two times; undefined: there is none. */
