@@ -15,16 +15,17 @@ import { users } from './users.ts'
 /** A client of one server and one token. All of its failures are `MintmarkError`s. */
 export function createClient(options: ClientOptions) {
   const send = sender(options)
+  const stream = streamer(options)
   return {
     session: session(send),
-    tokens: tokens(send, streamer(options)),
+    tokens: tokens(send, stream),
     users: users(send),
     groups: groups(send),
     roles: roles(send),
     clients: clients(send),
     grants: grants(send),
     jobs: jobs(send),
-    policy: policy(send),
+    policy: policy(send, stream),
     imports: imports(send),
     keys: keys(send),
     audit: audit(send),

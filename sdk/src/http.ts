@@ -101,7 +101,12 @@ export function streamer(options: ClientOptions): Stream {
     try {
       const response = await doFetch(`${base}${call.path}${queryOf(call.query)}`, {
         method: call.method,
-        headers: { ...authorization, ...call.headers },
+        headers: {
+          ...authorization,
+          ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...call.headers,
+        },
+        ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
         signal,
         redirect: 'error',
         credentials: 'omit',

@@ -16,6 +16,8 @@ export {
 } from './offline.ts'
 export type { OnceOptions } from './once.ts'
 export type * from './people-types.ts'
+export type { PolicyTestOptions } from './policy.ts'
+export type * from './policy-types.ts'
 export { secretKind } from './secret-format.ts'
 export type * from './session-types.ts'
 export type * from './token-types.ts'

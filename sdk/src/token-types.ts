@@ -39,6 +39,8 @@ export interface Token {
   updatedAt: string
   /** Null: never. */
   expiresAt: string | null
+  /** The same, or earlier where the policy says so. */
+  effectiveExpiresAt: string | null
   lastUsedAt: string | null
   lastUsedIp: string | null
   useCount: number
@@ -231,6 +233,8 @@ export interface InactiveVerdict {
   active: false
   /** Only for admins, the token's owner and holders of the role `verifier`. */
   reason?: string
+  /** With the reason `rate_limited`: when one more use is allowed. */
+  retryAfterSeconds?: number
 }
 
 export type Verdict = ActiveVerdict | InactiveVerdict
@@ -253,11 +257,13 @@ export type ExplainedCheck =
   | 'idle'
   | 'owner'
   | 'addresses'
+  | 'policy'
   | 'audience'
   | 'proof'
   | 'role'
   | 'scope'
   | 'group'
+  | 'rate'
   | 'claims'
   | 'kind'
 
@@ -274,7 +280,7 @@ export interface Explanation {
   /** When it ends, or ended, unless somebody revokes it before; null `at`: never. */
   end: {
     at: string | null
-    because: 'revoked' | 'superseded' | 'expiry' | 'idle' | 'access_token' | null
+    because: 'revoked' | 'superseded' | 'expiry' | 'idle' | 'policy' | 'access_token' | null
   } | null
   /** What its user let the client do that was given it. */
   grant: {

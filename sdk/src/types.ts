@@ -40,24 +40,6 @@ export interface PageQuery {
   limit?: number
 }
 
-export interface Policy {
-  /** Whether non-admins may create, change, rotate and revoke tokens of their own. */
-  usersMayCreateTokens: boolean
-  /** Whether a token may mint narrower ones, which die with it, without any further right. */
-  tokensMayMintChildren: boolean
-  sessionTtlSeconds: number
-  sessionIdleSeconds: number
-  defaultTokenTtlSeconds: number | null
-  maxTokenTtlSeconds: number | null
-  lockoutEnabled: boolean
-  lockoutAttempts: number
-  lockoutSeconds: number
-  passwordTtlSeconds: number | null
-  passwordExpirationWarning: boolean
-  /** How long ended tokens stay visible. */
-  retentionSeconds: number
-}
-
 /** Keys that are replaced while the server runs. */
 export type RotatableKeys = 'oauth' | 's7' | 'jwt' | 'pepper'
 

@@ -165,6 +165,7 @@ const table: { [A in Action]: [what: string, subject: Subject<A>, may: string][]
   'policy.read': [['all', undefined, EVERYBODY]],
   'token.import': [['all', undefined, 'A']],
   'policy.manage': [['all', undefined, 'A']],
+  'policy.test': [['all', undefined, 'Aa']],
   'audit.read': [['all', undefined, 'Aa']],
   'administration.read': [['all', undefined, 'Aa']],
 }
@@ -194,7 +195,7 @@ describe('who may do what', () => {
 
   it('a READ_ONLY token may change nothing, whoever owns it', () => {
     const changes = rows.filter(
-      ({ action }) => !/\.(list|read|reason|explain|sign|revoke-self)$/.test(action),
+      ({ action }) => !/\.(list|read|reason|explain|test|sign|revoke-self)$/.test(action),
     )
     for (const { action, what, may } of changes) {
       expect(may, `${action}, ${what}`).not.toMatch(/[aug]/)

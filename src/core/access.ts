@@ -48,6 +48,7 @@ interface Subjects {
   'job.cancel': Pick<Job, 'ownerId'>
   'policy.read': undefined
   'policy.manage': undefined
+  'policy.test': undefined
   'audit.read': undefined
   'administration.read': undefined
 }
@@ -140,6 +141,8 @@ const rules: { [A in Action]: Rule<A> } = {
   'job.cancel': (who, job) => adminWrites(who) || (mayWrite(who) && owns(who, job)),
   'policy.read': () => true,
   'policy.manage': adminWrites,
+  // Shows tokens of everybody, and changes nothing.
+  'policy.test': isAdmin,
   'audit.read': isAdmin,
   // For wires that show administration to administrators alone, their own records included.
   'administration.read': isAdmin,
@@ -183,7 +186,7 @@ function whyNot(who: Principal, action: Action): string {
   if (!isItself(who) && NEEDS_ITSELF.has(action)) {
     return 'An access token stands for another token for minutes only and may not do this. Use the token itself.'
   }
-  const changes = !/\.(list|read|reason|sign)$/.test(action)
+  const changes = !/\.(list|read|reason|sign|test)$/.test(action)
   if (changes && !mayWrite(who)) {
     return 'This token is READ_ONLY and cannot change anything. Use a FULL_ACCESS one.'
   }

@@ -36,8 +36,12 @@ import { rewrapKeys } from './keys/rewrap.ts'
 import { rotateKeys } from './keys/rotate.ts'
 import { type OauthEngine, oauthEngine } from './oauth/engine.ts'
 import { cursorsFor, type ListCursors, type Page, pageOf } from './page.ts'
-import { updatePolicy } from './policy/manage.ts'
-import { DEFAULT_POLICY, type Policy } from './policy/policy.ts'
+import { policyInForce } from './policy/in-force.ts'
+import { type PolicyEdit, removeTokenRule, setTokenRule, updatePolicy } from './policy/manage.ts'
+import type { Policy } from './policy/policy.ts'
+import { rateLimiter } from './policy/rate.ts'
+import { restraintsOf } from './policy/restraint.ts'
+import { type PolicyTestStep, testPolicy } from './policy/test-policy.ts'
 import type { Random } from './random.ts'
 import { rehearsalsOf } from './rehearse.ts'
 import { type RevocationFeed, revocationFeed } from './revocations/feed.ts'
@@ -57,6 +61,7 @@ import { rotateToken } from './tokens/rotate.ts'
 import { issueServiceToken, revokeServiceToken } from './tokens/service.ts'
 import { type SignedRights, type SignWish, signedRights } from './tokens/sign.ts'
 import type { TokenFilter } from './tokens/store.ts'
+import type { Token } from './tokens/token.ts'
 import { usageCollector } from './tokens/usage.ts'
 import { createVerifier, type Verifier } from './tokens/verify.ts'
 import { changePassword, resetPassword } from './users/change-password.ts'
@@ -180,6 +185,9 @@ function writesOf(deps: Deps, tx: Repositories) {
     createJob: (wish: Parameters<typeof jobs.createJob>[2]) => jobs.createJob(deps, tx, wish),
     cancelJob: (wish: Parameters<typeof jobs.cancelJob>[2]) => jobs.cancelJob(deps, tx, wish),
     updatePolicy: (wish: Parameters<typeof updatePolicy>[2]) => updatePolicy(deps, tx, wish),
+    setTokenRule: (wish: Parameters<typeof setTokenRule>[2]) => setTokenRule(deps, tx, wish),
+    removeTokenRule: (wish: Parameters<typeof removeTokenRule>[2]) =>
+      removeTokenRule(deps, tx, wish),
     /** As this transaction sees things, for steps that build on each other. */
     userByName: async (name: string) => tx.users.byUsernameKey(nameKey(name)),
     groupByName: async (name: string) => tx.groups.byNameKey(nameKey(name)),
@@ -267,6 +275,10 @@ export interface Core {
   /** The same with their integer identifiers. */
   userLabels(ids: UserId[]): Promise<Map<UserId, users.UserLabel>>
   groupNames(): Promise<Map<GroupId, string>>
+  /** When tokens end by the policy, unless they end before; those without such an end are missing. */
+  policyEnds(tokens: readonly Token[]): Promise<Map<TokenId, number>>
+  /** What a policy would do to the tokens there are; see `testPolicy`. */
+  testPolicy(caller: Caller, edit: PolicyEdit): Promise<AsyncGenerator<PolicyTestStep>>
   /** What clients are called; deleted ones are missing. */
   clientLabels(ids: ClientId[]): Promise<Map<ClientId, { clientId: string; name: string }>>
   /** Called with what may have altered a verdict, before the call that did so returns. */
@@ -294,12 +306,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
   const { store, clock, random } = options
   const newId = idMaker(clock, random)
   const keyring = await openKeyring({ store, clock, random, newId, masterKey: options.masterKey })
-  let policy: Policy = { ...DEFAULT_POLICY, ...(await store.policy.load()) }
-  store.onChange(async (changes) => {
-    if (changes.some(({ subject }) => subject === 'policy')) {
-      policy = { ...DEFAULT_POLICY, ...(await store.policy.load()) }
-    }
-  })
+  const policy = await policyInForce(store)
   const audit: Recorder = auditRecorder({
     key: () => keyring.derived('audit'),
     now: () => clock.now(),
@@ -314,7 +321,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     audit,
     usage,
     passwords: passwordHasher(random),
-    policy: () => policy,
+    policy: policy.now,
     loadOwner: (id, within = store) => loadOwner(within, id),
   }
   const verifier = createVerifier({
@@ -322,6 +329,8 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     keyring,
     clock,
     usage,
+    policy: policy.now,
+    limiter: rateLimiter(store),
     loadOwner: deps.loadOwner,
     knownOwner: ownerCache(store, deps.loadOwner),
     maxCachedTokens: options.maxCachedTokens ?? 100_000,
@@ -335,6 +344,8 @@ export async function createCore(options: CoreOptions): Promise<Core> {
       bcrypt: options.bcrypt,
     }),
   })
+  // What was decided while it was being read must not be remembered.
+  policy.onChange(() => verifier.clear())
   const write: Core['write'] = (work) => store.transaction((tx) => work(writesOf(deps, tx)))
 
   return {
@@ -401,6 +412,15 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     async groupNames() {
       return new Map((await store.groups.all()).map((group) => [group.id, group.name]))
     },
+    async policyEnds(tokens) {
+      const restraints = await restraintsOf(policy.now(), store, tokens)
+      return new Map(
+        [...restraints].flatMap(([id, { endMs }]) =>
+          endMs === undefined ? [] : [[id, endMs.value]],
+        ),
+      )
+    },
+    testPolicy: (caller, edit) => testPolicy(deps, caller, edit),
     async clientLabels(ids) {
       if (ids.length === 0) return new Map()
       const found = await store.clients.byIds([...new Set(ids)])
@@ -464,6 +484,7 @@ async function purge({ store, clock, policy, audit }: Deps): Promise<number> {
   }
   await store.transaction(async (tx) => {
     await tx.idempotency.purge(nowMs)
+    await tx.rates.purge(nowMs)
     await tx.lockouts.purge(nowMs - 30 * 86_400_000)
     await tx.changes.prune(nowMs - CHANGE_LOG_TTL_MS)
     await tx.keys.purge('xms-login', nowMs - CHANGE_LOG_TTL_MS)

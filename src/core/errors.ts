@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'password_change_required'
   | 'forbidden'
   | 'beyond_rights'
+  | 'beyond_policy'
   | 'not_found'
   | 'name_taken'
   | 'last_admin'
@@ -50,7 +51,17 @@ export class CoreError extends Error {
 
 /** The one wording for "there is nothing here that you may see", so that no caller can tell which. */
 export function notFound(
-  what: 'token' | 'user' | 'group' | 'role' | 'membership' | 'client' | 'grant' | 'key' | 'job',
+  what:
+    | 'token'
+    | 'user'
+    | 'group'
+    | 'role'
+    | 'membership'
+    | 'client'
+    | 'grant'
+    | 'key'
+    | 'job'
+    | 'rule',
 ): CoreError {
   return new CoreError('not_found', `There is no such ${what}.`)
 }

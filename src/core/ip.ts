@@ -75,6 +75,24 @@ export function rangeKeys(text: string): { fromKey: string; toKey: string } | un
   return { fromKey: hex((value | rest) - rest), toKey: hex(value | rest) }
 }
 
+/** The addresses that lie in a range of either list. Ranges are disjoint or within one another. */
+export function commonRanges(some: readonly string[], others: readonly string[]): string[] {
+  const common = some.flatMap((range) =>
+    others.flatMap((other) => {
+      if (isWithin(range, other)) return [range]
+      return isWithin(other, range) ? [other] : []
+    }),
+  )
+  return [...new Set(common)]
+}
+
+/** Unlike `contains`, knows IPv4 ranges in IPv6 ones. */
+function isWithin(inner: string, outer: string): boolean {
+  const [small, big] = [rangeKeys(inner), rangeKeys(outer)]
+  if (small === undefined || big === undefined) return false
+  return big.fromKey <= small.fromKey && small.toKey <= big.toKey
+}
+
 function hexOfIpv4(address: string): string {
   return address
     .split('.')

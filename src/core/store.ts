@@ -6,6 +6,7 @@ import type { ImportStore } from './imports/store.ts'
 import type { JobStore } from './jobs/store.ts'
 import type { KeyStore } from './keys/store.ts'
 import type { PolicyStore } from './policy/policy.ts'
+import type { RateStore } from './policy/rate-store.ts'
 import type { RevocationStore } from './revocations/store.ts'
 import type { RoleStore } from './roles/store.ts'
 import type { InventoryStore } from './tokens/inventory-store.ts'
@@ -112,6 +113,7 @@ export interface Repositories {
   imports: ImportStore
   audit: AuditStore
   policy: PolicyStore
+  rates: RateStore
   keys: KeyStore
   changes: ChangeStore
   idempotency: IdempotencyStore
@@ -124,6 +126,8 @@ export type ChangeListener = (changes: readonly Change[]) => void | Promise<void
 /** All that the domain needs saved. */
 export interface Store extends Repositories {
   changes: ChangeLog
+  /** Whether other nodes may work on the same database. */
+  readonly isShared: boolean
   /**
    * Runs `work` atomically; resolves once the commit is durable. Inside, only queries: SQLite has one
    * writer, so awaiting anything else stops everybody. PostgreSQL may run it again from the start when

@@ -71,6 +71,7 @@ async function authenticate(
     throw new CoreError('unauthenticated', 'This needs a credential. Send a token.')
   }
   const verdict = await verdictOn(presented, { core, jwts, demand: { ip: request.ip } })
+  mustNotWait(verdict)
   if (!verdict.active) {
     // Which check failed is for the log only; the caller hears one sentence.
     throw new CoreError('unauthenticated', 'The credential is not valid.', {
@@ -83,6 +84,20 @@ async function authenticate(
     })
   }
   return { principal: verdict.principal, origin: originOf(request, via) }
+}
+
+/**
+ * Whoever presents a good token hears that it was used too often, so that clients wait rather than give
+ * up. Throws `too_many_requests`.
+ */
+export function mustNotWait(verdict: Verdict): void {
+  if (verdict.active || verdict.reason !== 'rate_limited') return
+  const { retryAfterSeconds = 1 } = verdict
+  throw new CoreError(
+    'too_many_requests',
+    `This token was used more often than the policy allows. Try again in ${retryAfterSeconds} seconds.`,
+    { retryAfterSeconds },
+  )
 }
 
 const WRONG_AUDIENCE: Verdict = {

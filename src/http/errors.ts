@@ -27,6 +27,7 @@ const STATUS: Record<ErrorCode, number> = {
   password_change_required: 403,
   forbidden: 403,
   beyond_rights: 403,
+  beyond_policy: 403,
   not_found: 404,
   name_taken: 409,
   last_admin: 409,

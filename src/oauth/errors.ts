@@ -13,7 +13,9 @@ function sentenceOf({ code, message }: Failure): string {
 
 function errorOf({ status, code }: Failure): string {
   if (code === 'unauthenticated') return 'invalid_token'
-  if (code === 'forbidden' || code === 'beyond_rights') return 'access_denied'
+  if (code === 'forbidden' || code === 'beyond_rights' || code === 'beyond_policy') {
+    return 'access_denied'
+  }
   if (status === 503) return 'temporarily_unavailable'
   return status >= 500 ? 'server_error' : 'invalid_request'
 }

@@ -7,7 +7,7 @@ import { opensApis, type Principal } from '../core/rights.ts'
 import type { Token } from '../core/tokens/token.ts'
 import type { Demand, Verdict } from '../core/tokens/verdict.ts'
 import { looksLikeJwt } from '../http/access-jwt.ts'
-import { originOf, type TokenReader, verdictOn } from '../http/auth.ts'
+import { mustNotWait, originOf, type TokenReader, verdictOn } from '../http/auth.ts'
 import { bearerCredential, bearerOf } from '../http/credential.ts'
 import { type LaneAnswer, type LaneRoute, laneAnswer } from '../http/lane.ts'
 import type { Metrics } from '../http/metrics.ts'
@@ -57,6 +57,7 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
       return authenticateClient(request, { core, audiences, acceptsPublic: false })
     }
     const verdict = await verdictOn(bearer, { core, jwts, demand: { ip: request.ip } })
+    mustNotWait(verdict)
     if (!verdict.active || !opensApis(verdict.principal)) {
       return { refused: 'invalid_client' as const }
     }

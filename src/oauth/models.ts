@@ -11,6 +11,11 @@ interface Issuable {
   accountId?: string
   scope?: string
   aud?: string | string[]
+  /** Of tokens that were saved before. */
+  exp?: number
+  /** Seconds; the engine keeps there what `expiration` settles. */
+  expiresIn?: number
+  readonly expiration: number
   generateTokenId(): string
   save(): Promise<string>
 }
@@ -22,6 +27,7 @@ interface Issuable {
 export function adjustModels(provider: Provider, core: Core): void {
   spellLikeOurs(provider, core)
   narrowScopes(provider, core)
+  boundLifetimes(provider, core)
   compareSecretsByDigest(provider, core)
   checkReplaysAtomically(provider, core)
   persistNewSessions(provider)
@@ -65,6 +71,28 @@ function narrowScopes(provider: Provider, core: Core): void {
         throw new errors.InvalidScope('none of the requested scopes is held', asked.join(' '))
       }
       this.scope = held.join(' ')
+      return original.call(this)
+    }
+  }
+}
+
+/** What the client is told of a token's lifetime, and what a JWT says, is what the policy lets it be. */
+function boundLifetimes(provider: Provider, core: Core): void {
+  const models = [
+    [provider.AuthorizationCode, 'oauth_code'],
+    [provider.AccessToken, 'oauth_access'],
+    [provider.ClientCredentials, 'oauth_access'],
+    [provider.RefreshToken, 'oauth_refresh'],
+  ] as const
+  for (const [model, kind] of models) {
+    const prototype = model.prototype as unknown as Issuable
+    const original = prototype.save
+    prototype.save = async function (this: Issuable) {
+      if (this.exp !== undefined) return original.call(this)
+      const client = await core.clients.byClientId(this.clientId ?? '')
+      const ownerId = (this.accountId as UserId | undefined) ?? client?.serviceUserId
+      const longest = ownerId && (await core.oauth.longestTtlSeconds({ ownerId, kind }))
+      if (longest !== undefined) this.expiresIn = Math.min(this.expiration, longest)
       return original.call(this)
     }
   }

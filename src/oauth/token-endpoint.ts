@@ -144,6 +144,12 @@ export function answerRefusal(ctx: KoaContextWithOIDC, error: unknown): boolean 
     refuse(ctx, 'grant request is invalid')
     return true
   }
+  if (error.code === 'too_many_requests') {
+    ctx.status = 429
+    ctx.set('Retry-After', String(error.retryAfterSeconds ?? 1))
+    ctx.body = { error: 'temporarily_unavailable', error_description: error.message }
+    return true
+  }
   if (error.code !== 'unavailable') return false
   // What could not be stored was not given out, nor taken back.
   ctx.status = 503

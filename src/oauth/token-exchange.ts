@@ -5,7 +5,7 @@ import { API_SCOPES, type Client } from '../core/clients/client.ts'
 import type { Core } from '../core/core.ts'
 import { hasScope, opensApis, type Principal } from '../core/rights.ts'
 import type { Limits } from '../core/tokens/token.ts'
-import { type TokenReader, verdictOn } from '../http/auth.ts'
+import { mustNotWait, type TokenReader, verdictOn } from '../http/auth.ts'
 import { ownMetadata } from './client-metadata.ts'
 import { currentRequest } from './request.ts'
 import { unitOf } from './unit.ts'
@@ -113,6 +113,7 @@ async function subjectOf(
   const { parts, client, proofKey } = wish
   const demand = { ip: currentRequest().origin.ip ?? '', ignoresBinding: true }
   const verdict = await verdictOn(subject_token, { ...parts, demand })
+  mustNotWait(verdict)
   if (!verdict.active || !mayExchange(verdict.principal, client)) {
     throw new errors.InvalidGrant('subject_token is not valid here')
   }

@@ -15,6 +15,7 @@ import { lineageStore } from './lineage.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import { oauthRecordStore } from './oauth-records.ts'
 import { openPostgresEngine } from './postgres-engine.ts'
+import { rateStore } from './rates.ts'
 import { revocationStore } from './revocations.ts'
 import { roleStore } from './roles.ts'
 import { openSqliteEngine } from './sqlite-engine.ts'
@@ -48,10 +49,13 @@ export async function openStore(database: Database, clock: Clock): Promise<Store
     database.kind === 'sqlite'
       ? await openSqliteEngine(database.file)
       : await openPostgresEngine(database)
-  return storeOver(engine, clock)
+  return storeOver(engine, { clock, isShared: database.kind === 'postgres' })
 }
 
-function storeOver(engine: Engine, clock: Clock): Store {
+function storeOver(
+  engine: Engine,
+  { clock, isShared }: { clock: Clock; isShared: boolean },
+): Store {
   const listeners = new Set<ChangeListener>()
   engine.changes.start(async (changes) => {
     await Promise.all([...listeners].map((listener) => listener(changes)))
@@ -81,6 +85,7 @@ function storeOver(engine: Engine, clock: Clock): Store {
       rehash: (id, from, to) => transaction((tx) => tx.users.rehash(id, from, to)),
     },
     changes: { ...alone.changes, position: () => engine.changes.position() },
+    isShared,
     transaction,
     onChange(listener) {
       listeners.add(listener)
@@ -112,6 +117,7 @@ function repositories(
     imports: importStore(db, locks),
     audit: auditStore(db, journal),
     policy: policyStore(db, locks),
+    rates: rateStore(db, locks),
     keys: keyStore(db, locks),
     changes: changeStore(db, { clock, ...(journal === undefined ? {} : { journal }) }),
     idempotency: idempotencyStore(db, locks),

@@ -32,6 +32,7 @@ export interface Schema {
   import_shape: { kind: string; length: number }
   imported_hash: { token_id: string; hint: string; sealed: string }
   policy: { name: string; value: string; updated_at_ms: number }
+  rate_use: { key: string; used_until_ms: number }
   key: {
     id: string
     purpose: string

@@ -22,6 +22,7 @@ const DEFAULTS = {
   sessionIdleSeconds: 3600,
   defaultTokenTtlSeconds: 7_776_000,
   maxTokenTtlSeconds: null,
+  tokenRules: [],
   lockoutEnabled: true,
   lockoutAttempts: 10,
   lockoutSeconds: 900,

@@ -104,7 +104,7 @@ describe('what is created', () => {
     expect((await create({ name: 'endless', expiresAt: null })).body.expiresAt).toBeNull()
     await setPolicy(server, { maxTokenTtlSeconds: 86_400 })
     expect((await create({ name: 'bounded', expiresAt: null })).body.expiresAt).toBe(inDays(1))
-    expectProblem(await create({ name: 'too long', expiresAt: inDays(2) }), 400, 'invalid_input')
+    expectProblem(await create({ name: 'too long', expiresAt: inDays(2) }), 403, 'beyond_policy')
     await setPolicy(server, { maxTokenTtlSeconds: null })
   })
 })

@@ -385,7 +385,7 @@ describe('the policy', () => {
     expect((await t.issue(undefined, { expires: 'never' })).token.expiresAtMs).toBe(end)
     expect((await t.issue(undefined, { expires: 'default' })).token.expiresAtMs).toBe(end)
     expect((await t.issue(undefined, { expires: end })).token.expiresAtMs).toBe(end)
-    await expect(t.issue(undefined, { expires: end + 1 })).rejects.toThrow(code('invalid_input'))
+    await expect(t.issue(undefined, { expires: end + 1 })).rejects.toThrow(code('beyond_policy'))
     await update({ maxTokenTtlSeconds: null, defaultTokenTtlSeconds: null })
     expect((await t.issue(undefined, { expires: 'default' })).token.expiresAtMs).toBeUndefined()
     await t.reopen()

@@ -10,7 +10,8 @@ import type { OAuthGrant } from '../../src/http/api/grants.ts'
 import type { TokenCount, TokenStats } from '../../src/http/api/inventory.ts'
 import type { BulkRequest, Job } from '../../src/http/api/jobs.ts'
 import type { Key } from '../../src/http/api/keys.ts'
-import type { Policy } from '../../src/http/api/policy.ts'
+import type { Edit, Policy, RuleSettings } from '../../src/http/api/policy.ts'
+import type { PolicyTest } from '../../src/http/api/policy-test.ts'
 import type * as wire from '../../src/http/api/schemas.ts'
 import type { Me } from '../../src/http/api/session.ts'
 import type { NewToken, Revocation } from '../../src/http/api/tokens.ts'
@@ -30,6 +31,7 @@ it('what the API answers is what the SDK says', () => {
   expectTypeOf<Static<typeof Me>>().toEqualTypeOf<sdk.Me>()
   expectTypeOf<Static<typeof Key>>().toEqualTypeOf<sdk.Key>()
   expectTypeOf<Static<typeof Policy>>().toEqualTypeOf<sdk.Policy>()
+  expectTypeOf<Static<typeof PolicyTest>>().toEqualTypeOf<sdk.PolicyTest>()
   expectTypeOf<Static<typeof AuditEvent>>().toEqualTypeOf<sdk.AuditEvent>()
   expectTypeOf<Static<typeof Checkpoints>>().toEqualTypeOf<sdk.AuditCheckpoints>()
   expectTypeOf<Static<typeof TokenCount>>().toEqualTypeOf<sdk.TokenCount>()
@@ -54,6 +56,8 @@ it('what the SDK asks is what the API takes', () => {
   expectTypeOf<Static<typeof NewSignedToken>>().toEqualTypeOf<sdk.NewSignedToken>()
   expectTypeOf<Static<typeof clients.NewOAuthClient>>().toEqualTypeOf<sdk.NewOAuthClient>()
   expectTypeOf<Static<typeof clients.OAuthClientEdit>>().toEqualTypeOf<sdk.OAuthClientEdit>()
+  expectTypeOf<Static<typeof Edit>>().toEqualTypeOf<sdk.PolicyEdit>()
+  expectTypeOf<Static<typeof RuleSettings>>().toEqualTypeOf<sdk.TokenRuleSettings>()
   expectTypeOf<Static<typeof Question>>().toEqualTypeOf<sdk.Question>()
   expectTypeOf<Static<typeof ExplainQuestion>>().toEqualTypeOf<sdk.ExplainQuestion>()
   type Asked = Parameters<sdk.Client['tokens']['verifyBatch']>[0]
@@ -61,7 +65,9 @@ it('what the SDK asks is what the API takes', () => {
 })
 
 it('a verdict is the flat answer, told apart by `active`', () => {
-  type Facts = Required<Omit<Static<typeof Answer>, 'active' | 'reason' | 'ancestors'>>
+  type Facts = Required<
+    Omit<Static<typeof Answer>, 'active' | 'reason' | 'retryAfterSeconds' | 'ancestors'>
+  >
   expectTypeOf<Omit<sdk.ActiveVerdict, 'active' | 'ancestors'>>().toEqualTypeOf<Facts>()
   expectTypeOf<sdk.Verdict>().toExtend<Static<typeof Answer>>()
   expectTypeOf<sdk.ExplainedVerdict>().toExtend<Static<typeof ExplainAnswer>>()

@@ -240,6 +240,16 @@ describe('policy and audit', () => {
     const after = await admin.policy.update({ maxTokenTtlSeconds: 86_400 })
     expect(after).toEqual({ ...before, maxTokenTtlSeconds: 86_400 })
     await admin.policy.update({ maxTokenTtlSeconds: null })
+    const { tokenRules } = await admin.policy.setRule('ci', { maxTtlSeconds: 86_400 })
+    expect(tokenRules).toMatchObject([{ name: 'ci', maxTtlSeconds: 86_400, rate: null }])
+    await admin.policy.removeRule('ci')
+    let done = 0
+    const onProgress = (progress: { done: number }) => {
+      done = progress.done
+    }
+    const tested = await admin.policy.test({ tokenRules }, { onProgress })
+    expect(tested.total).toBe(done)
+    expect(tested.effects.map(({ effect }) => effect)).toContain('ends_earlier')
   })
 
   it('lists and rotates keys', async () => {

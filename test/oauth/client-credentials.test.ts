@@ -130,3 +130,16 @@ describe('client credentials', () => {
     expect(body.error).toBe('invalid_grant')
   })
 })
+
+it('last as long as the policy lets them, and clients are told so', async () => {
+  const rule = '/api/v1/policy/rules/brief'
+  const body = { kinds: ['oauth_access'], maxTtlSeconds: 42 }
+  await oauth.server.call('PUT', rule, { body })
+  const other = await oauth.register({ grants: ['client_credentials'], scopes: ['orders:read'] })
+  const tokens = await client.clientCredentialsGrant(other.config, { scope: 'orders:read' })
+  oauth.server.remember(tokens.access_token)
+  expect(tokens.expires_in).toBe(42)
+  const seen = await client.tokenIntrospection(other.config, tokens.access_token)
+  expect(Number(seen.exp) - Number(seen.iat)).toBe(42)
+  await oauth.server.call('DELETE', rule)
+})

@@ -18,6 +18,7 @@ beforeAll(async () => {
     tokens: (await makeToken(server, { ownerId: alice.id })).id,
     groups: await makeGroup(server, 'crew', { [alice.id]: 'READ' }),
     roles: 'reader',
+    policy: 'a-rule',
     clients: (await makeClient(server)).id,
   }
 })

@@ -46,6 +46,8 @@ const BODIES: Record<string, (subject: Subject) => unknown> = {
   'POST /api/v1/clients': ({ newName }) => ({ name: newName, grants: ['client_credentials'] }),
   'PATCH /api/v1/clients/:id': ({ newName }) => ({ name: newName }),
   'PATCH /api/v1/policy': () => ({ lockoutAttempts: 7 }),
+  'PUT /api/v1/policy/rules/:name': () => ({ description: 'changed' }),
+  'POST /api/v1/policy::test': () => ({}),
   'POST /api/auth/v1/admin/users': ({ newName }) => ({ userId: newName }),
   'PUT /api/auth/v1/admin/users/:userId': ({ user }) => ({
     userId: user.name,
@@ -78,6 +80,7 @@ const CHANGES_NOTHING = [
   // Of a job that there is, in integration/api-jobs: a worker would change rows beside us.
   'POST /api/v1/jobs/:id/cancel',
   'POST /api/v1/tokens/self/jwt',
+  'POST /api/v1/policy::test',
   'POST /v1/access-tokens::validate',
   'POST /v1/auth/tokens::logout',
 ]

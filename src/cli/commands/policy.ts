@@ -7,6 +7,8 @@ import { answer, type JsonOption } from '../output.ts'
 import { facts } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
 import { durationSeconds } from '../values.ts'
+import { ruleCommands } from './policy-rule.ts'
+import { testPolicy } from './policy-test.ts'
 
 export function policyCommands(program: Command, terminal: Terminal): void {
   const policy = branch(program, 'policy', 'Show and change what the organisation decided')
@@ -21,7 +23,7 @@ export function policyCommands(program: Command, terminal: Terminal): void {
   leaf(policy, 'set', {
     summary: 'Change the policy',
     details:
-      'Numbers of seconds may be written like 90d or 12h. `none` takes an optional limit away.',
+      'Numbers of seconds may be written like 90d or 12h. `none` takes an optional limit away. Rules about tokens have commands of their own: `policy rule`.',
     examples: [
       'mintmark policy set usersMayCreateTokens=true',
       'mintmark policy set maxTokenTtlSeconds=90d passwordTtlSeconds=none',
@@ -30,17 +32,26 @@ export function policyCommands(program: Command, terminal: Terminal): void {
     .argument('<key=value...>', 'keys as `policy show` names them')
     .action(async (pairs: string[], options: JsonOption) => {
       const client = connect(terminal)
-      const known = await client.policy.get()
+      const known = settingsOf(await client.policy.get())
       const document = await client.policy.update(editOf(pairs, known))
       answer(terminal, { ...options, document, text: () => spelled(document) })
     })
+
+  ruleCommands(policy, terminal)
+  testPolicy(policy, terminal)
 }
 
-function editOf(pairs: string[], known: Policy): Partial<Policy> {
+type Settings = Omit<Policy, 'tokenRules'>
+
+function settingsOf({ tokenRules: _, ...settings }: Policy): Settings {
+  return settings
+}
+
+function editOf(pairs: string[], known: Settings): Partial<Settings> {
   return Object.assign({}, ...pairs.map((pair) => settingOf(pair, known)))
 }
 
-function settingOf(pair: string, known: Policy): object {
+function settingOf(pair: string, known: Settings): object {
   const equals = pair.indexOf('=')
   const key = pair.slice(0, equals)
   if (equals < 0) throw wrongUsage(`"${pair}" is not like key=value.`)
@@ -60,8 +71,15 @@ function wantedOf(text: string, { key }: { key: string }): boolean | number | nu
 }
 
 function spelled(policy: Policy): string {
-  const pairs = Object.entries<boolean | number | null>({ ...policy })
-  return facts(pairs.map(([key, value]) => [key, value === null ? 'none' : withDays(key, value)]))
+  const pairs = Object.entries<boolean | number | null>({ ...settingsOf(policy) })
+  const rules = policy.tokenRules.map(({ name }) => name).join(', ')
+  return facts([
+    ...pairs.map(([key, value]): [string, string] => [
+      key,
+      value === null ? 'none' : withDays(key, value),
+    ]),
+    ['tokenRules', rules === '' ? 'none' : rules],
+  ])
 }
 
 /** Seconds are exact, days are what people think in. */

@@ -106,6 +106,7 @@ const BECAUSE = {
   superseded: 'it was replaced',
   expiry: 'it expires',
   idle: 'it stands idle',
+  policy: 'the policy ends it',
   access_token: 'the access token presented ends then',
 } as const
 

@@ -283,7 +283,7 @@ async function mustBeGivable(
     { accessLevel: 'FULL_ACCESS', roles: [], groups: [], scopes, allowedIps: null },
     principal.token.limits,
   )
-  const creator = await standsFor(tx, principal.token)
+  const creator = await standsFor(deps, tx, principal.token)
   boundExpiry(undefined, { creator, explicit: true })
 }
 

@@ -87,7 +87,10 @@ export async function updateGroup(
   return after
 }
 
-/** Removes a group with its memberships; what tokens held of it is gone. Throws `not_found`, `forbidden`. */
+/**
+ * Removes a group with its memberships; what tokens held of it is gone. Throws `not_found`, `forbidden`,
+ * `conflict` while a rule of the policy names it.
+ */
 export async function deleteGroup(
   deps: Deps,
   tx: Repositories,
@@ -109,7 +112,10 @@ export async function deleteGroup(
   })
 }
 
-/** The group, once it is settled that the caller may delete it. Throws `not_found`, `forbidden`. */
+/**
+ * The group, once it is settled that the caller may delete it. Throws `not_found`, `forbidden`, `conflict`
+ * while a rule of the policy names it.
+ */
 export async function mustBeManageable(
   deps: Deps,
   tx: Repositories,
@@ -117,7 +123,19 @@ export async function mustBeManageable(
 ): Promise<Group> {
   const group = await readable(deps, caller, await tx.groups.byId(id))
   mustBeAllowed(caller.principal, 'group.manage', { what: undefined, policy: deps.policy() })
+  await mustBeFree(tx, group)
   return group
+}
+
+/** Without its group a rule would silently apply to nobody. */
+async function mustBeFree(tx: Repositories, { id, name }: Group): Promise<void> {
+  const { tokenRules = [] } = await tx.policy.load()
+  const rule = tokenRules.find(({ groups }) => groups?.includes(id))
+  if (rule === undefined) return
+  throw new CoreError(
+    'conflict',
+    `The rule "${rule.name}" of the policy is about the group "${name}". Change the rule first.`,
+  )
 }
 
 export interface MembershipWish {

@@ -11,7 +11,13 @@ import type { User } from '../users/user.ts'
 import { type Exchange, exchange, repeatedAnswer } from './exchange.ts'
 import { findEngineGrant, type GrantDraft, rememberedGrant, saveEngineGrant } from './grants.ts'
 import * as records from './records.ts'
-import { type EngineToken, findEngineToken, heldScopes, saveEngineToken } from './tokens.ts'
+import {
+  type EngineToken,
+  findEngineToken,
+  heldScopes,
+  longestTtlSeconds,
+  saveEngineToken,
+} from './tokens.ts'
 
 /** More clients than anybody signs in to during one login. */
 const GRANTS_OF_A_LOGIN = 1000
@@ -32,6 +38,8 @@ export function oauthEngine(deps: Deps) {
     repeatedAnswer: (wish: Parameters<typeof repeatedAnswer>[1]) => repeatedAnswer(deps, wish),
     heldScopes: (wish: { ownerId: UserId; client: Client; scopes: readonly string[] }) =>
       heldScopes(deps, wish),
+    longestTtlSeconds: (wish: Parameters<typeof longestTtlSeconds>[1]) =>
+      longestTtlSeconds(deps, wish),
 
     findGrant: (id: GrantId) => findEngineGrant(deps, id),
     saveGrant: (wish: { origin: Origin; grant: GrantDraft; record: Record<string, unknown> }) =>

@@ -3,6 +3,8 @@ import { API_SCOPES, type Client } from '../clients/client.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
 import type { ClientId, GrantId, TokenId, UserId } from '../id.ts'
+import { least, type Restraint, restrained, restraintOf } from '../policy/restraint.ts'
+import { termsFor } from '../policy/terms.ts'
 import { holdsScope } from '../rights.ts'
 import { seal, unseal } from '../seal.ts'
 import { digestOf, formatOf, type Secret } from '../secret.ts'
@@ -142,9 +144,10 @@ export async function findEngineToken(
 
 async function withRecord(deps: Deps, token: Token): Promise<FoundToken | undefined> {
   if (token.revokedAtMs !== undefined || !isOauthKind(token.kind)) return undefined
-  const [owner, sealed] = await Promise.all([
+  const [owner, sealed, restraint] = await Promise.all([
     deps.store.users.byId(token.ownerId),
     deps.store.tokens.engineRecordOf(token.id),
+    restraintOf(deps.policy(), deps.store, token),
   ])
   if (!owner?.active || sealed === undefined) return undefined
   const plain = unseal(sealed, {
@@ -153,7 +156,16 @@ async function withRecord(deps: Deps, token: Token): Promise<FoundToken | undefi
   })
   if (plain === undefined) return undefined
   // Opens under our key, so it is what was sealed above.
-  return { token, record: JSON.parse(plain.toString()) as Record<string, unknown> }
+  const record = JSON.parse(plain.toString()) as Record<string, unknown>
+  return { token: heldByPolicy(token, restraint), record }
+}
+
+/** The token as the policy lets it be: over, when it stood idle for too long. */
+function heldByPolicy(saved: Token, restraint: Restraint | undefined): Token {
+  const token = restrained(saved, restraint)
+  if (token.idleSeconds === undefined) return token
+  const idleEndMs = (token.lastUsedAtMs ?? token.createdAtMs) + token.idleSeconds * 1000
+  return { ...token, expiresAtMs: least(token.expiresAtMs, idleEndMs) }
 }
 
 /** Marks a code or refresh token as spent; false when it was spent or revoked meanwhile. */
@@ -178,12 +190,29 @@ export async function spendEngineToken(
   return true
 }
 
-/** Scopes that a user holds now, of those asked for, within what the client may ask for. */
+/** Longest lifetime in seconds that the policy's rules give to such a token now; undefined: any. */
+export async function longestTtlSeconds(
+  deps: Deps,
+  { ownerId, kind }: { ownerId: UserId; kind: OauthKind },
+): Promise<number | undefined> {
+  const policy = deps.policy()
+  if (policy.tokenRules.every(({ maxTtlSeconds }) => maxTtlSeconds === null)) return undefined
+  const owner = await deps.loadOwner(ownerId)
+  return owner && termsFor(policy, { kind, groups: owner.groups }).maxTtlSeconds?.value
+}
+
+/** Scopes that a user holds now, of those asked for, within what the client may ask for and the rules allow. */
 export async function heldScopes(
   deps: Deps,
   { ownerId, client, scopes }: { ownerId: UserId; client: Client; scopes: readonly string[] },
 ): Promise<string[]> {
   const owner = await deps.loadOwner(ownerId)
   if (owner === undefined) return []
-  return scopes.filter((scope) => client.scopes.includes(scope) && holdsScope(owner, scope))
+  const { scopes: most } = termsFor(deps.policy(), { kind: 'oauth_access', groups: owner.groups })
+  return scopes.filter(
+    (scope) =>
+      client.scopes.includes(scope) &&
+      holdsScope(owner, scope) &&
+      most.every(({ value }) => value.includes(scope)),
+  )
 }

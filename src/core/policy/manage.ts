@@ -1,9 +1,14 @@
 import { mustBeAllowed } from '../access.ts'
 import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
-import { CoreError } from '../errors.ts'
+import { CoreError, notFound } from '../errors.ts'
+import { addressTest } from '../ip.ts'
+import { ADMIN_ROLE } from '../roles/role.ts'
 import type { Repositories } from '../store.ts'
+import { nameKey } from '../text.ts'
 import { DEFAULT_POLICY, type Policy } from './policy.ts'
+import { restrained, restraintOf } from './restraint.ts'
+import { checkRules, type TokenRule } from './rule.ts'
 
 /** Inclusive bounds of each number, in its own unit. */
 const BOUNDS: Partial<Record<keyof Policy, [number, number]>> = {
@@ -27,7 +32,7 @@ const OPTIONAL: ReadonlySet<string> = new Set<keyof Policy>([
 /** `null` takes an optional limit away. */
 export type PolicyEdit = { [K in keyof Policy]?: Policy[K] | null }
 
-/** Throws `forbidden`, `invalid_input`. */
+/** Throws `forbidden`, `invalid_input`, `conflict` when it would shut its maker out. */
 export async function updatePolicy(
   deps: Deps,
   tx: Repositories,
@@ -36,7 +41,8 @@ export async function updatePolicy(
   mustBeAllowed(caller.principal, 'policy.manage', { what: undefined, policy: deps.policy() })
   // As this transaction sees it: the policy in force may lack an edit that has just been committed.
   const before: Policy = { ...DEFAULT_POLICY, ...(await tx.policy.load()) }
-  const after = merged(before, edit)
+  const after = await mergedPolicy(tx, before, edit)
+  await mustNotShutOut(tx, after, { caller, nowMs: deps.clock.now() })
   await tx.policy.save(after, deps.clock.now())
   await tx.changes.append({ subject: 'policy', id: 'policy' })
   await deps.audit(tx, caller, {
@@ -47,6 +53,78 @@ export async function updatePolicy(
     after: { ...after },
   })
   return after
+}
+
+/** Puts a rule in the place of that of the same name, or at the end. Throws what `updatePolicy` throws. */
+export async function setTokenRule(
+  deps: Deps,
+  tx: Repositories,
+  { caller, rule }: { caller: Caller; rule: TokenRule },
+): Promise<Policy> {
+  mustBeAllowed(caller.principal, 'policy.manage', { what: undefined, policy: deps.policy() })
+  const { tokenRules = [] } = await tx.policy.load()
+  const isIt = isNamed(rule.name)
+  const edited = tokenRules.some(isIt)
+    ? tokenRules.map((each) => (isIt(each) ? rule : each))
+    : [...tokenRules, rule]
+  return updatePolicy(deps, tx, { caller, edit: { tokenRules: edited } })
+}
+
+/** Throws `not_found`, and what `updatePolicy` throws. */
+export async function removeTokenRule(
+  deps: Deps,
+  tx: Repositories,
+  { caller, name }: { caller: Caller; name: string },
+): Promise<Policy> {
+  mustBeAllowed(caller.principal, 'policy.manage', { what: undefined, policy: deps.policy() })
+  const { tokenRules = [] } = await tx.policy.load()
+  const left = tokenRules.filter((rule) => !isNamed(name)(rule))
+  if (left.length === tokenRules.length) throw notFound('rule')
+  return updatePolicy(deps, tx, { caller, edit: { tokenRules: left } })
+}
+
+function isNamed(name: string): (rule: TokenRule) => boolean {
+  const key = nameKey(name)
+  return (rule) => nameKey(rule.name) === key
+}
+
+/** The policy after an edit, which is checked. Throws `invalid_input`. */
+export async function mergedPolicy(
+  from: Pick<Repositories, 'groups'>,
+  before: Policy,
+  edit: PolicyEdit,
+): Promise<Policy> {
+  const after = merged(before, edit)
+  if (edit.tokenRules === undefined) return after
+  const tokenRules = checkRules(after.tokenRules)
+  for (const { name, groups } of tokenRules) {
+    for (const id of groups ?? []) {
+      if ((await from.groups.byId(id)) !== undefined) continue
+      throw new CoreError('invalid_input', `The rule "${name}" names a group that does not exist.`)
+    }
+  }
+  return { ...after, tokenRules }
+}
+
+/** Refuses a policy under which its maker could not take it back with the token at hand. */
+async function mustNotShutOut(
+  tx: Repositories,
+  policy: Policy,
+  { caller: { principal, origin }, nowMs }: { caller: Caller; nowMs: number },
+): Promise<void> {
+  const token = await tx.tokens.glance(principal.token.id)
+  const restraint = token && (await restraintOf(policy, tx, token))
+  if (token === undefined || restraint === undefined) return
+  const held = restrained(token, restraint)
+  const { roles, allowedIps } = held.limits
+  const isTooOld = held.expiresAtMs !== undefined && held.expiresAtMs <= nowMs
+  const isElsewhere = allowedIps !== null && !addressTest(allowedIps)(origin.ip ?? '')
+  const isNoAdmin = roles !== null && !roles.includes(ADMIN_ROLE)
+  if (!isTooOld && !isElsewhere && !isNoAdmin) return
+  throw new CoreError(
+    'conflict',
+    'This policy would shut out the token that it is asked for with. Log in, and change it from there, or leave yourself a way in.',
+  )
 }
 
 function merged(before: Policy, edit: PolicyEdit): Policy {

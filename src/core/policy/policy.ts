@@ -1,3 +1,5 @@
+import type { TokenRule } from './rule.ts'
+
 /** What the organisation decided. Changed through `/api/v1/policy` by admins, audited. */
 export interface Policy {
   /** Whether non-admins may create, change, rotate and revoke tokens of their own. */
@@ -9,8 +11,10 @@ export interface Policy {
   sessionIdleSeconds: number
   /** Lifetime of a token when its creator names none; absent: it does not expire. */
   defaultTokenTtlSeconds: number | undefined
-  /** Longest lifetime that may be asked for; absent: no limit. */
+  /** Longest lifetime of api and service tokens, counted from creation; absent: no limit. */
   maxTokenTtlSeconds: number | undefined
+  /** What tokens of some kinds, or of members of some groups, must keep to besides. */
+  tokenRules: readonly TokenRule[]
   /** After so many wrong passwords in a row the account refuses logins for a while. */
   lockoutEnabled: boolean
   lockoutAttempts: number
@@ -30,6 +34,7 @@ export const DEFAULT_POLICY: Policy = {
   sessionIdleSeconds: 3600,
   defaultTokenTtlSeconds: 90 * 86_400,
   maxTokenTtlSeconds: undefined,
+  tokenRules: [],
   lockoutEnabled: true,
   lockoutAttempts: 10,
   lockoutSeconds: 900,

@@ -14,7 +14,10 @@ function entry(name: string, ownerId = 'owner'): CacheEntry {
   return {
     key: key(name),
     principal,
+    saved: principal.token,
     addresses: undefined,
+    policy: undefined,
+    budget: undefined,
     plainUntilMs: 0,
     active: { active: true, principal },
     lastUsedAtMs: 0,
@@ -107,7 +110,7 @@ describe('invalidation', () => {
     expect([0, 1, 2, 3, 4].filter((i) => cache.byKey(key(`${i}`)))).toEqual([1, 3])
   })
 
-  it.each(['group', 'role', 'key'] as const)('by %s takes everything', (subject) => {
+  it.each(['group', 'role', 'key', 'policy'] as const)('by %s takes everything', (subject) => {
     const cache = filled(10, 'a', 'b')
     cache.apply([{ subject, id: 'x' }])
     expect([cache.size(), cache.byId(id('a')), cache.byKey(key('b'))]).toEqual([
@@ -115,12 +118,6 @@ describe('invalidation', () => {
       undefined,
       undefined,
     ])
-  })
-
-  it('by policy takes nothing, for a policy changes no verdict', () => {
-    const cache = filled(10, 'a')
-    cache.apply([{ subject: 'policy', id: 'policy' }])
-    expect(cache.byId(id('a'))).toBeDefined()
   })
 
   it('by what is not there does no harm', () => {

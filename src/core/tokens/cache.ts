@@ -1,17 +1,30 @@
 import type { TokenId, UserId } from '../id.ts'
 import type { AddressTest } from '../ip.ts'
+import type { Budget } from '../policy/rate.ts'
+import type { Restraint } from '../policy/restraint.ts'
 import type { Principal } from '../rights.ts'
 import type { SecretKey } from '../secret.ts'
 import type { Change } from '../store.ts'
+import type { Token } from './token.ts'
 
-/** Changes of these are looked up elsewhere, or announced with the tokens they end. */
-const OF_NO_TOKEN = new Set<Change['subject']>(['policy', 'client', 'import'])
+/** What the policy forbids a token that its own limits allow. */
+export interface PolicyHold extends Restraint {
+  addresses: AddressTest | undefined
+}
+
+/** Changes of these are announced with the tokens they end, or touch none that is known. */
+const OF_NO_TOKEN = new Set<Change['subject']>(['client', 'import'])
 
 /** A known secret with everything needed to decide about it. */
 export interface CacheEntry {
   key: SecretKey
+  /** Its token is as the policy lets it be. */
   principal: Principal
+  /** The token as it and what it comes from are saved. */
+  saved: Token
   addresses: AddressTest | undefined
+  policy: PolicyHold | undefined
+  budget: Budget | undefined
   /**
    * Until when a question that demands nothing is answered yes without looking any further, because
    * nothing but time can end that; a change forgets the entry.
@@ -110,7 +123,8 @@ export function verdictCache(maxEntries: number): VerdictCache {
         } else if (change.subject === 'user') {
           for (const entry of [...(owners.get(change.id as UserId) ?? [])]) forget(entry)
         } else if (!OF_NO_TOKEN.has(change.subject)) {
-          // A group's name, a role's scopes or a key touch any number of tokens, and change rarely.
+          // A group's name, a role's scopes, the policy or a key touch any number of tokens, and change
+          // rarely.
           clear()
         }
       }

@@ -9,11 +9,13 @@ export type CheckName =
   | 'idle'
   | 'owner'
   | 'addresses'
+  | 'policy'
   | 'audience'
   | 'proof'
   | 'role'
   | 'scope'
   | 'group'
+  | 'rate'
 
 /** Why a token fails; undefined: it passes, or nothing asks for it. */
 type Check = (entry: CacheEntry, demand: Demand, nowMs: number) => Refusal | undefined
@@ -28,11 +30,13 @@ export const CHECKS: readonly (readonly [CheckName, Check])[] = [
   ['idle', (entry, _, nowMs) => whyIdle(entry, nowMs)],
   ['owner', whyDisabled],
   ['addresses', whyNotFromThere],
+  ['policy', whyAgainstPolicy],
   ['audience', whyNotForThem],
   ['proof', whyUnproven],
   ['role', whyWithoutRole],
   ['scope', whyWithoutScope],
   ['group', whyWithoutGroup],
+  ['rate', (entry, _, nowMs) => whyTooOften(entry, nowMs)],
 ]
 
 /**
@@ -51,11 +55,13 @@ export function firstRefusal(
     whyDisabled(entry) ??
     whyOtherKind(entry, demand) ??
     whyNotFromThere(entry, demand) ??
+    whyAgainstPolicy(entry, demand, nowMs) ??
     whyNotForThem(entry, demand) ??
     whyUnproven(entry, demand) ??
     whyWithoutRole(entry, demand) ??
     whyWithoutScope(entry, demand) ??
-    whyWithoutGroup(entry, demand)
+    whyWithoutGroup(entry, demand) ??
+    whyTooOften(entry, nowMs)
   )
 }
 
@@ -64,7 +70,7 @@ function whyEnded({ principal: { token } }: CacheEntry): Refusal | undefined {
   return token.supersededAtMs === undefined ? undefined : 'superseded'
 }
 
-function whyExpired({ principal: { token } }: CacheEntry, nowMs: number): Refusal | undefined {
+function whyExpired({ saved: token }: CacheEntry, nowMs: number): Refusal | undefined {
   return token.expiresAtMs !== undefined && token.expiresAtMs <= nowMs ? 'expired' : undefined
 }
 
@@ -73,9 +79,33 @@ function whyIdle(entry: CacheEntry, nowMs: number): Refusal | undefined {
   return endMs !== undefined && endMs <= nowMs ? 'idle' : undefined
 }
 
-/** When the token ends by standing idle, unless it is used before; undefined: it may stand idle. */
-export function idleEndMs({ principal: { token }, lastUsedAtMs }: CacheEntry): number | undefined {
-  return token.idleSeconds === undefined ? undefined : lastUsedAtMs + token.idleSeconds * 1000
+/**
+ * When the token's own limit ends it for standing idle, unless it is used before; undefined: it may
+ * stand idle.
+ */
+export function idleEndMs({ saved, lastUsedAtMs }: CacheEntry): number | undefined {
+  return saved.idleSeconds === undefined ? undefined : lastUsedAtMs + saved.idleSeconds * 1000
+}
+
+/** The same by the policy. */
+export function policyIdleEndMs({ policy, lastUsedAtMs }: CacheEntry): number | undefined {
+  const seconds = policy?.idleSeconds?.value
+  return seconds === undefined ? undefined : lastUsedAtMs + seconds * 1000
+}
+
+/** What the policy refuses has the same reason as if the token itself were limited so. */
+function whyAgainstPolicy(entry: CacheEntry, { ip }: Demand, nowMs: number): Refusal | undefined {
+  const { policy } = entry
+  if (policy === undefined) return undefined
+  if (policy.endMs !== undefined && policy.endMs.value <= nowMs) return 'expired'
+  const idleMs = policyIdleEndMs(entry)
+  if (idleMs !== undefined && idleMs <= nowMs) return 'idle'
+  const isElsewhere = policy.addresses !== undefined && !policy.addresses(ip ?? '')
+  return isElsewhere ? 'ip_not_allowed' : undefined
+}
+
+function whyTooOften({ budget }: CacheEntry, nowMs: number): Refusal | undefined {
+  return budget?.refusal(nowMs) === undefined ? undefined : 'rate_limited'
 }
 
 function whyDisabled({ principal: { user } }: CacheEntry): Refusal | undefined {

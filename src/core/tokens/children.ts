@@ -4,6 +4,9 @@ import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
 import type { TokenId } from '../id.ts'
+import { mustBeCreator } from '../policy/enforce.ts'
+import { restrained, restraintOf } from '../policy/restraint.ts'
+import { termsFor } from '../policy/terms.ts'
 import type { Repositories } from '../store.ts'
 import { boundLimits, expiryOf, type Issued, mustBeActive, saveToken } from './issue.ts'
 import { underAncestors } from './lineage.ts'
@@ -30,7 +33,7 @@ const MAX_TREE = 1000
 /**
  * A token mints a narrower one with its own secret, for the same owner. The child is within the parent's
  * limits and end now and later, and dies with it.
- * Throws `forbidden`, `beyond_rights` (names what), `conflict` (too deep, too many), `token_not_active`,
+ * Throws `forbidden`, `beyond_rights` (names what), `beyond_policy` (names the rule), `conflict` (too deep, too many), `token_not_active`,
  * `name_taken`, `invalid_input`.
  */
 export async function issueChild(
@@ -46,7 +49,8 @@ export async function issueChild(
   const owner = await deps.loadOwner(principal.user.id, tx)
   if (owner === undefined) throw new CoreError('not_found', 'There is no such owner.')
   mustBeActive(owner)
-  const parent = await lockedLine(tx, principal.token)
+  const line = await lockedLine(tx, principal.token)
+  const parent = restrained(line, await restraintOf(policy, tx, principal.token))
   if (stateOf(parent, nowMs) !== 'active') {
     throw new CoreError('token_not_active', 'The token that was to be the parent has ended.')
   }
@@ -55,7 +59,9 @@ export async function issueChild(
     creator: parent.limits,
     owner,
   })
-  const wanted = expiryOf(wish.expiresAtMs ?? 'never', { policy, nowMs })
+  const terms = termsFor(policy, { kind: 'api', groups: owner.groups })
+  mustBeCreator(principal, terms)
+  const wanted = expiryOf(wish.expiresAtMs ?? 'never', { terms, nowMs })
   const id = deps.newId() as TokenId
   return saveToken(deps, tx, {
     id,

@@ -1,10 +1,11 @@
 import { secretFault } from '../secret.ts'
+import type { CacheEntry } from './cache.ts'
 import { CHECKS, type CheckName } from './checks.ts'
 import type { ExplainedCheck, Outcome } from './explanation.ts'
 import { isItself, type Presented, type SignedFault } from './presented.ts'
-import { isForTokenEndpoint, type Token } from './token.ts'
+import { isForTokenEndpoint } from './token.ts'
 import type { Demand, Refusal, Verdict } from './verdict.ts'
-import type { Inspected } from './verify.ts'
+import { type Inspected, tooOften } from './verify.ts'
 
 /** One check on the way to the verdict. */
 export interface Step {
@@ -35,7 +36,7 @@ export function stepsOf({ presented, found, demand, nowMs }: Subject): Step[] {
       if (entry === undefined) return ownerlessStep(check, found)
       const refusal = refusalOf(entry, demand, nowMs)
       if (refusal !== undefined) return failed(check, refusal)
-      return isAsked(check, entry.principal.token, demand) ? passed(check) : skipped(check)
+      return isAsked(check, entry, demand) ? passed(check) : skipped(check)
     }),
     claimsStep({ presented, found, demand }),
     kindStep(found),
@@ -99,12 +100,15 @@ function kindStep(found: Inspected | undefined): Step {
 }
 
 /** Whether a check that was not failed had anything to look at. */
-function isAsked(check: CheckName, token: Token, demand: OutsideDemand): boolean {
+function isAsked(check: CheckName, entry: CacheEntry, demand: OutsideDemand): boolean {
+  const { saved: token, policy, budget } = entry
   switch (check) {
     case 'idle':
       return token.idleSeconds !== undefined
     case 'addresses':
       return token.limits.allowedIps !== null
+    case 'policy':
+      return (policy?.endMs ?? policy?.idleSeconds ?? policy?.addresses) !== undefined
     case 'audience':
       return token.oauth !== undefined
     case 'proof':
@@ -113,6 +117,8 @@ function isAsked(check: CheckName, token: Token, demand: OutsideDemand): boolean
     case 'scope':
     case 'group':
       return demand[check] !== undefined
+    case 'rate':
+      return budget !== undefined
     case 'state':
     case 'expiry':
     case 'owner':
@@ -131,7 +137,7 @@ const failed = (check: ExplainedCheck, refusal: Refusal): Step => ({
 /** What verify would say. */
 export function verdictOf(
   steps: readonly Step[],
-  { presented, found }: Pick<Subject, 'presented' | 'found'>,
+  { presented, found, nowMs }: Pick<Subject, 'presented' | 'found' | 'nowMs'>,
 ): Verdict {
   const reason = steps.find(({ refusal }) => refusal !== undefined)?.refusal
   const principal = found?.entry?.principal
@@ -140,6 +146,7 @@ export function verdictOf(
     if (derivedUntilMs === undefined) return { active: true, principal }
     return { active: true, principal: { ...principal, derivedUntilMs } }
   }
+  if (reason === 'rate_limited' && found?.entry !== undefined) return tooOften(found.entry, nowMs)
   // What is not read as a token of ours, or is none, stands for nobody.
   const isNobodys = reason === 'malformed' || isBorrowed(steps)
   return {

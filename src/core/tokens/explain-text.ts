@@ -1,4 +1,9 @@
+import { addressTest } from '../ip.ts'
+import type { Budget } from '../policy/rate.ts'
+import type { Rate } from '../policy/rule.ts'
+import { namedBy, type Term } from '../policy/terms.ts'
 import { hasGroup, holdsScope, type Owner, type Rights } from '../rights.ts'
+import type { PolicyHold } from './cache.ts'
 import type { ExplainedCheck, Outcome } from './explanation.ts'
 import type { Presented } from './presented.ts'
 import type { Token } from './token.ts'
@@ -15,6 +20,11 @@ export interface Facts {
   rights: Rights | undefined
   /** When the token ends by standing idle. */
   idleEndMs: number | undefined
+  /** What the policy forbids the token. */
+  policy: PolicyHold | undefined
+  /** When the policy ends the token for standing idle. */
+  policyIdleEndMs: number | undefined
+  budget: Budget | undefined
 }
 
 /** What a check found and what to do about it, in a sentence or two for people. */
@@ -124,6 +134,20 @@ const SENTENCES: Record<ExplainedCheck, Sentences> = {
     failed: addressesFailed,
     skipped: () => 'It may be presented from anywhere.',
   },
+  policy: {
+    passed: ({ policy, policyIdleEndMs }) => {
+      const end = policy?.endMs
+      return [
+        'It is within what the policy allows.',
+        ...(end === undefined ? [] : [`${ruleOf(end)} ends it at ${instant(end.value)}.`]),
+        ...(policyIdleEndMs === undefined
+          ? []
+          : [`Unless it is used before, ${instant(policyIdleEndMs)} is its end.`]),
+      ].join(' ')
+    },
+    failed: policyFailed,
+    skipped: () => 'The policy says nothing about its lifetime, idleness or addresses.',
+  },
   audience: {
     passed: ({ token }) =>
       token?.oauth?.audience === undefined
@@ -142,24 +166,36 @@ const SENTENCES: Record<ExplainedCheck, Sentences> = {
   },
   role: {
     passed: ({ demand }) => `It holds the role "${demand.role}".`,
-    failed: ({ demand: { role = '' }, owner }) =>
-      owner?.roles.has(role)
+    failed: ({ demand: { role = '' }, owner, policy }) =>
+      withholding(policy?.roles, role) ??
+      (owner?.roles.has(role)
         ? `Its owner holds the role "${role}", but the token does not carry it. Create a token that does.`
-        : `Its owner ${nameOf(owner)} does not hold the role "${role}". Give it to the owner, and to a token that carries it.`,
+        : `Its owner ${nameOf(owner)} does not hold the role "${role}". Give it to the owner, and to a token that carries it.`),
     skipped: () => 'No role was asked for.',
   },
   scope: {
     passed: ({ demand }) => `It holds the scope "${demand.scope}".`,
-    failed: ({ demand: { scope = '' }, owner }) =>
-      owner !== undefined && holdsScope(owner, scope)
+    failed: ({ demand: { scope = '' }, owner, policy }) =>
+      withholding(policy?.scopes, scope) ??
+      (owner !== undefined && holdsScope(owner, scope)
         ? `Its owner may have the scope "${scope}", but the token does not carry it. Create a token that does.`
-        : `No role of its owner ${nameOf(owner)} grants the scope "${scope}". Give the owner such a role, and create a token that carries the scope.`,
+        : `No role of its owner ${nameOf(owner)} grants the scope "${scope}". Give the owner such a role, and create a token that carries the scope.`),
     skipped: () => 'No scope was asked for.',
   },
   group: {
     passed: ({ demand }) => `It reaches ${modeIn(demand)}.`,
     failed: groupFailed,
     skipped: () => 'No group was asked for.',
+  },
+  rate: {
+    passed: ({ budget }) => `It may be used now; ${budget?.rates.map(rateText).join(', and ')}.`,
+    failed: ({ budget, nowMs }) => {
+      const refusal = budget?.refusal(nowMs)
+      if (refusal === undefined) return 'It was used too often. Try again.'
+      const seconds = Math.max(1, Math.ceil(refusal.waitMs / 1000))
+      return `It was used too often: ${rateText(refusal.rate)}. Try again in ${seconds} seconds, or ask an administrator for more.`
+    },
+    skipped: () => 'No rule limits how often it is used.',
   },
   claims: {
     passed: () => 'What it says is what is on record.',
@@ -204,6 +240,35 @@ function addressesFailed({ token, demand: { ip } }: Facts): string {
     : `It may be presented from ${ranges} alone, and ${ip} is not among them. Present it from there, or create a token for this address.`
 }
 
+function policyFailed({ policy, policyIdleEndMs, nowMs, demand: { ip } }: Facts): string {
+  const end = policy?.endMs
+  if (end !== undefined && end.value <= nowMs) {
+    return `${ruleOf(end)} lets such tokens live until ${instant(end.value)} at most. Rotate or replace it.`
+  }
+  if (policy?.idleSeconds !== undefined && policyIdleEndMs !== undefined) {
+    if (policyIdleEndMs <= nowMs) {
+      return `${ruleOf(policy.idleSeconds)} ends tokens that stand idle for ${policy.idleSeconds.value} seconds: this one at ${instant(policyIdleEndMs)}. Replace it.`
+    }
+  }
+  const terms = policy?.allowedIps ?? []
+  const against = terms.find(({ value }) => ip === undefined || !addressTest(value)(ip)) ?? terms[0]
+  if (against === undefined) return 'The policy forbids it.'
+  const from = `${ruleOf(against)} lets such tokens be presented from ${against.value.join(', ')} alone`
+  return ip === undefined
+    ? `${from}, and no address was named. Name the client's address as ip.`
+    : `${from}, and ${ip} is not among them or not among the token's own. Present it from there.`
+}
+
+/** At the beginning of a sentence. */
+function ruleOf(term: { rule: string | undefined }): string {
+  const name = namedBy(term)
+  return `${name.charAt(0).toUpperCase()}${name.slice(1)}`
+}
+
+function rateText({ value: { requests, windowSeconds }, rule }: Term<Rate>): string {
+  return `${namedBy({ rule })} allows ${requests} requests in ${windowSeconds} seconds`
+}
+
 function audienceFailed({ token, demand: { audience } }: Facts): string {
   const own = token?.oauth?.audience
   if (own === undefined) {
@@ -219,6 +284,15 @@ function groupFailed({ demand, owner }: Facts): string {
   return owner !== undefined && hasGroup(owner, group, mode)
     ? `Its owner reaches ${modeIn(demand)}, but the token does not. Create a token that does.`
     : `Its owner ${nameOf(owner)} does not reach ${modeIn(demand)}. Change the membership, and see that the token carries the group.`
+}
+
+/** What is said of a right that a rule keeps from a token. */
+function withholding(
+  terms: readonly Term<readonly string[]>[] | undefined,
+  name: string,
+): string | undefined {
+  const term = terms?.find(({ value }) => !value.includes(name))
+  return term && `${ruleOf(term)} does not let such a token have "${name}". Change the rule.`
 }
 
 function modeIn({ group, mode = 'READ' }: Demand): string {

@@ -3,9 +3,10 @@ import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { notFound } from '../errors.ts'
 import type { GrantId } from '../id.ts'
+import type { Restraint } from '../policy/restraint.ts'
 import type { Owner } from '../rights.ts'
 import { secretFault } from '../secret.ts'
-import { idleEndMs } from './checks.ts'
+import { idleEndMs, policyIdleEndMs } from './checks.ts'
 import {
   derivedEndMs,
   type OutsideDemand,
@@ -16,7 +17,7 @@ import {
 } from './explain-steps.ts'
 import { type Facts, sentenceOn } from './explain-text.ts'
 import type { End, Explanation } from './explanation.ts'
-import { type LostRight, lostRights } from './lost-rights.ts'
+import { type LostRight, lostRights, withheldRights } from './lost-rights.ts'
 import type { Presented, SignedToken } from './presented.ts'
 import { asSigned } from './sign.ts'
 import type { Token } from './token.ts'
@@ -52,7 +53,7 @@ export async function explainToken(
   }
   const nowMs = deps.clock.now()
   const steps = stepsOf({ presented, found, demand, nowMs })
-  const verdict = verdictOf(steps, { presented, found })
+  const verdict = verdictOf(steps, { presented, found, nowMs })
   const what = found?.token
   const explanation = can(caller.principal, 'verdict.explain', { what, policy })
     ? await explanationOf(deps, { presented, found, demand, nowMs, steps })
@@ -99,6 +100,9 @@ async function explanationOf(
     owner,
     rights: found?.entry?.principal.rights,
     idleEndMs: found?.entry && idleEndMs(found.entry),
+    policy: found?.entry?.policy,
+    policyIdleEndMs: found?.entry && policyIdleEndMs(found.entry),
+    budget: found?.entry?.budget,
   }
   return {
     checks: steps.map(({ check, outcome }) => ({
@@ -108,7 +112,7 @@ async function explanationOf(
     })),
     token,
     rights: facts.rights,
-    lost: token && owner ? await lostOf(deps, token, owner) : [],
+    lost: token && owner ? await lostOf(deps, { token, owner, policy: facts.policy }) : [],
     end,
     grant: token?.oauth && (await deps.store.grants.byId(token.familyId as string as GrantId)),
   }
@@ -119,14 +123,22 @@ async function freshest({ store }: Deps, token: Token): Promise<Token> {
   return (await store.tokens.byId(token.id)) ?? token
 }
 
-async function lostOf({ store }: Deps, { limits }: Token, owner: Owner): Promise<LostRight[]> {
+async function lostOf(
+  { store }: Deps,
+  {
+    token: { limits },
+    owner,
+    policy,
+  }: { token: Token; owner: Owner; policy: Restraint | undefined },
+): Promise<LostRight[]> {
   const [roles, groups] = await Promise.all([
     store.roles.all(),
     Promise.all((limits.groups ?? []).map(({ id }) => store.groups.byId(id))),
   ])
   const named = groups.flatMap((group) => (group === undefined ? [] : [group]))
   const groupNames = new Map(named.map(({ id, name }) => [id, name]))
-  return lostRights(limits, owner, { roles, groupNames })
+  const withheld = policy === undefined ? [] : withheldRights(limits, policy)
+  return [...lostRights(limits, owner, { roles, groupNames }), ...withheld]
 }
 
 function endOf({ token, entry }: Inspected, derivedUntilMs: number | undefined): End {
@@ -137,6 +149,8 @@ function endOf({ token, entry }: Inspected, derivedUntilMs: number | undefined):
   const ends: End[] = [
     { atMs: token.expiresAtMs, because: 'expiry' },
     { atMs: entry && idleEndMs(entry), because: 'idle' },
+    { atMs: entry?.policy?.endMs?.value, because: 'policy' },
+    { atMs: entry && policyIdleEndMs(entry), because: 'policy' },
     { atMs: derivedUntilMs, because: 'access_token' },
   ]
   return ends.reduce<End>(

@@ -16,11 +16,13 @@ export const EXPLAINED_CHECKS = [
   'idle',
   'owner',
   'addresses',
+  'policy',
   'audience',
   'proof',
   'role',
   'scope',
   'group',
+  'rate',
   'claims',
   'kind',
 ] as const
@@ -39,7 +41,7 @@ export interface Finding {
 export interface End {
   /** Undefined: never. */
   atMs: number | undefined
-  because: 'revoked' | 'superseded' | 'expiry' | 'idle' | 'access_token' | undefined
+  because: 'revoked' | 'superseded' | 'expiry' | 'idle' | 'policy' | 'access_token' | undefined
 }
 
 export interface Explanation {

@@ -11,7 +11,10 @@ import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
 import type { GrantId, TokenId, UserId } from '../id.ts'
-import type { Policy } from '../policy/policy.ts'
+import { beyond, mustBeCreator, mustFitPolicy } from '../policy/enforce.ts'
+import { effectiveEndMs, restrained, restraintOf } from '../policy/restraint.ts'
+import { isCreated } from '../policy/rule.ts'
+import { type Terms, termsFor } from '../policy/terms.ts'
 import type { Owner } from '../rights.ts'
 import { checkScope } from '../roles/role.ts'
 import {
@@ -64,7 +67,8 @@ const MAX_SECONDS = 100 * 366 * 86_400
 
 /**
  * Creates a token for its owner, never wider than the caller's own rights or the owner's.
- * Throws `forbidden`, `beyond_rights`, `not_found` (owner), `name_taken`, `invalid_input`.
+ * Throws `forbidden`, `beyond_rights`, `beyond_policy`, `not_found` (owner), `name_taken`,
+ * `invalid_input`.
  */
 export async function issueToken(
   deps: Deps,
@@ -109,9 +113,11 @@ export async function settleWish(
   const owner = await deps.loadOwner(ownerId, tx)
   if (owner === undefined) throw new CoreError('not_found', 'There is no such owner.')
   mustBeActive(owner)
+  const terms = termsFor(policy, { kind: wish.kind, groups: owner.groups })
+  mustBeCreator(principal, terms)
   const limits = boundLimits(wish.limits, { creator: principal.token.limits, owner })
-  const expiresAtMs = boundExpiry(expiryOf(wish.expires, { policy, nowMs: deps.clock.now() }), {
-    creator: await standsFor(tx, principal.token),
+  const expiresAtMs = boundExpiry(expiryOf(wish.expires, { terms, nowMs: deps.clock.now() }), {
+    creator: await standsFor(deps, tx, principal.token),
     explicit: typeof wish.expires === 'number',
   })
   return { limits, expiresAtMs }
@@ -121,10 +127,15 @@ export async function settleWish(
  * The token that a session was opened from, if any: it bounds what the session makes, so that a
  * session is no way to outlive the token.
  */
-export async function standsFor(tx: Repositories, token: Token): Promise<Token> {
+export async function standsFor(
+  deps: Pick<Deps, 'policy'>,
+  tx: Repositories,
+  token: Token,
+): Promise<Token> {
   if (token.kind !== 'session' || token.parentId === undefined) return token
   const parent = await tx.tokens.glance(token.parentId)
-  return parent === undefined ? token : standsFor(tx, parent)
+  if (parent === undefined) return token
+  return standsFor(deps, tx, restrained(parent, await restraintOf(deps.policy(), tx, parent)))
 }
 
 export interface TokenDraft {
@@ -161,7 +172,11 @@ export interface TokenDraft {
   parentId?: TokenId
 }
 
-/** Saves a token whose rights have been settled, with its audit record and change-log row. */
+/**
+ * Saves a token whose rights have been settled, with its audit record and change-log row. However it
+ * came about, it ends no later than the policy says. Throws `beyond_policy` for what somebody asked for
+ * that the rules do not let such a token have; a successor keeps what its predecessor had.
+ */
 export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft): Promise<Issued> {
   const id = draft.id ?? (deps.newId() as TokenId)
   const { text, format } = secretFor(draft, deps)
@@ -173,6 +188,25 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
       : checkName(draft.name, { what: 'The token name', maxLength: 255 })
   checkJsonObject(draft.metadata ?? {}, 'The metadata')
   const before = draft.successorOf
+  // A grant's tokens share the grant's id, and ids of both are of one make.
+  const familyId = (draft.familyId ?? before?.familyId ?? id) as TokenId
+  const parentId = draft.parentId ?? before?.parentId
+  const { kind, ownerId } = draft
+  const description = checkProse(draft.description ?? '', {
+    what: 'The description',
+    maxLength: 2000,
+  })
+  const restraint = await restraintOf(deps.policy(), tx, {
+    id,
+    kind,
+    ownerId,
+    familyId,
+    parentId,
+    createdAtMs: atMs,
+  })
+  if (restraint !== undefined && isCreated(kind) && before === undefined) {
+    mustFitPolicy({ description, limits: draft.limits }, restraint)
+  }
   const token = await tx.tokens.insert({
     id,
     kind: draft.kind,
@@ -181,7 +215,7 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
     creatorTokenId: draft.creatorTokenId,
     name,
     nameKey: isNameless(draft.kind) || name === undefined ? undefined : nameKey(name),
-    description: checkProse(draft.description ?? '', { what: 'The description', maxLength: 2000 }),
+    description,
     via: draft.via,
     format,
     preview: draft.imported?.preview ?? previewOf(text, format),
@@ -190,12 +224,11 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
     pepperId: pepper.id,
     limits: draft.limits,
     metadata: draft.metadata ?? {},
-    // A grant's tokens share the grant's id, and ids of both are of one make.
-    familyId: (draft.familyId ?? before?.familyId ?? id) as TokenId,
-    parentId: draft.parentId ?? before?.parentId,
+    familyId,
+    parentId,
     createdAtMs: draft.createdAtMs ?? atMs,
     updatedAtMs: atMs,
-    expiresAtMs: draft.expiresAtMs,
+    expiresAtMs: effectiveEndMs(draft, restraint),
     idleSeconds: draft.idleSeconds,
     oauth: draft.oauth,
     ...(draft.engineRecord === undefined ? {} : { engineRecord: draft.engineRecord }),
@@ -291,17 +324,20 @@ export function mustBeActive(owner: Owner): void {
   throw new CoreError('conflict', 'The owner is disabled. Enable the user first.')
 }
 
-/** The end of life asked for, within the policy. Throws `invalid_input` when it is past or too late. */
+/**
+ * The end of life asked for. Throws `invalid_input` when it is past or more than a hundred years off,
+ * `beyond_policy` when it is later than the policy says.
+ */
 export function expiryOf(
   wish: TokenWish['expires'],
-  { policy, nowMs }: { policy: Policy; nowMs: number },
+  { terms, nowMs }: { terms: Terms; nowMs: number },
 ): number | undefined {
-  const maxMs =
-    policy.maxTokenTtlSeconds === undefined ? undefined : nowMs + policy.maxTokenTtlSeconds * 1000
+  const { maxTtlSeconds, defaultTtlSeconds } = terms
+  const maxMs = maxTtlSeconds === undefined ? undefined : nowMs + maxTtlSeconds.value * 1000
   if (wish === 'never') return maxMs
   if (wish === 'default') {
-    if (policy.defaultTokenTtlSeconds === undefined) return maxMs
-    return Math.min(nowMs + policy.defaultTokenTtlSeconds * 1000, maxMs ?? Number.POSITIVE_INFINITY)
+    if (defaultTtlSeconds === undefined) return maxMs
+    return Math.min(nowMs + defaultTtlSeconds.value * 1000, maxMs ?? Number.POSITIVE_INFINITY)
   }
   if (!Number.isSafeInteger(wish)) {
     throw new CoreError('invalid_input', 'The expiry must be a whole number of milliseconds.')
@@ -312,10 +348,11 @@ export function expiryOf(
   if (wish > nowMs + MAX_SECONDS * 1000) {
     throw new CoreError('invalid_input', 'The expiry must lie within the next hundred years.')
   }
-  if (maxMs !== undefined && wish > maxMs) {
-    throw new CoreError(
-      'invalid_input',
-      `The policy allows tokens to live until ${new Date(maxMs).toISOString()} at most. Ask for an earlier expiry.`,
+  if (maxTtlSeconds !== undefined && maxMs !== undefined && wish > maxMs) {
+    const end = new Date(maxMs).toISOString()
+    throw beyond(
+      maxTtlSeconds,
+      `allows such tokens to live until ${end} at most. Ask for an earlier expiry.`,
     )
   }
   return wish

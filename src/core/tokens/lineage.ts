@@ -1,6 +1,6 @@
 import { modeCovers } from '../groups/group.ts'
 import type { TokenId } from '../id.ts'
-import { contains } from '../ip.ts'
+import { commonRanges } from '../ip.ts'
 import type { GroupLimit, Limits, Token } from './token.ts'
 
 /** What the domain needs to know of who comes from whom. */
@@ -66,7 +66,10 @@ export function narrowed(limits: Limits, outer: Limits): Limits {
     roles: common(limits.roles, outer.roles),
     groups: commonGroups(limits.groups, outer.groups),
     scopes: common(limits.scopes, outer.scopes),
-    allowedIps: commonRanges(limits.allowedIps, outer.allowedIps),
+    allowedIps:
+      limits.allowedIps === null || outer.allowedIps === null
+        ? (limits.allowedIps ?? outer.allowedIps)
+        : commonRanges(limits.allowedIps, outer.allowedIps),
   }
 }
 
@@ -82,19 +85,4 @@ function commonGroups(list: Limits['groups'], outer: Limits['groups']): Limits['
     if (bound === undefined) return []
     return [{ id, mode: modeCovers(bound.mode, mode) ? mode : bound.mode }]
   })
-}
-
-/** Of two ranges, one holds the other or they have nothing in common. */
-function commonRanges(list: readonly string[] | null, outer: readonly string[] | null) {
-  if (list === null || outer === null) return list ?? outer
-  return [
-    ...new Set(
-      list.flatMap((range) =>
-        outer.flatMap((bound) => {
-          if (contains(bound, range)) return [range]
-          return contains(range, bound) ? [bound] : []
-        }),
-      ),
-    ),
-  ]
 }

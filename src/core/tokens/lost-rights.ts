@@ -1,5 +1,7 @@
 import { type Mode, modeCovers } from '../groups/group.ts'
 import type { GroupId } from '../id.ts'
+import type { Restraint } from '../policy/restraint.ts'
+import { namedBy, type Term } from '../policy/terms.ts'
 import { holdsScope, type Owner } from '../rights.ts'
 import { ADMIN_ROLE, type Role } from '../roles/role.ts'
 import type { GroupLimit, Limits } from './token.ts'
@@ -33,6 +35,24 @@ export function lostRights(limits: Limits, owner: Owner, directory: Directory): 
       .map((scope) => lostScope(scope, owner, directory)),
     ...(limits.groups ?? []).flatMap((limit) => lostGroup(limit, owner, directory) ?? []),
   ]
+}
+
+/** What of a token's limits the policy's rules do not let it have. */
+export function withheldRights(
+  { roles, scopes }: Limits,
+  policy: Pick<Restraint, 'roles' | 'scopes'>,
+): LostRight[] {
+  const withheld = (what: 'role' | 'scope', names: Limits['roles']) =>
+    policy[`${what}s`].flatMap((term) =>
+      (names ?? [])
+        .filter((name) => !term.value.includes(name))
+        .map((name) => ({ what, name, detail: withheldDetail(what, name, term) })),
+    )
+  return [...withheld('role', roles), ...withheld('scope', scopes)]
+}
+
+function withheldDetail(what: string, name: string, term: Term<unknown>): string {
+  return `The ${what} "${name}" is more than ${namedBy(term)} lets such a token have. An administrator can change the rule.`
 }
 
 function lostRole(name: string, { user }: Owner, { roles }: Directory): LostRight {

@@ -4,6 +4,8 @@ import type { Deps } from '../deps.ts'
 import { CoreError, notFound } from '../errors.ts'
 import type { TokenId, UserId } from '../id.ts'
 import { type Page, type Position, pageOf } from '../page.ts'
+import { mustBeDescribed } from '../policy/enforce.ts'
+import { restraintOf } from '../policy/restraint.ts'
 import type { Repositories } from '../store.ts'
 import { checkJsonObject, checkName, checkProse, checkSearch, nameKey } from '../text.ts'
 import { isNameless } from './issue.ts'
@@ -83,7 +85,8 @@ export interface TokenEdit {
 
 /**
  * Changes what people call a token; rights, owner and expiry are fixed at creation.
- * Throws `not_found`, `forbidden`, `name_taken`, `token_not_active`, `invalid_input`.
+ * Throws `not_found`, `forbidden`, `beyond_policy`, `name_taken`, `token_not_active`,
+ * `invalid_input`.
  */
 export async function updateToken(
   deps: Deps,
@@ -113,6 +116,10 @@ export async function updateToken(
     what: 'The description',
     maxLength: 2000,
   })
+  if (edit.description !== undefined) {
+    const restraint = await restraintOf(policy, tx, token)
+    if (restraint !== undefined) mustBeDescribed(description, restraint)
+  }
   const metadata = edit.metadata ?? token.metadata
   const atMs = deps.clock.now()
   await tx.tokens.update(id, {

@@ -4,6 +4,9 @@ import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError, notFound } from '../errors.ts'
 import type { TokenId } from '../id.ts'
+import { mustBeCreator } from '../policy/enforce.ts'
+import { restrained, restraintOf } from '../policy/restraint.ts'
+import { termsFor } from '../policy/terms.ts'
 import type { Repositories } from '../store.ts'
 import { expiryOf, type Issued, saveToken, standsFor, type TokenWish } from './issue.ts'
 import { descentOf } from './lineage.ts'
@@ -19,7 +22,7 @@ export interface RotationWish {
 /**
  * Replaces a token by a successor with the same rights, name and serial; the old secret stops working
  * with the commit, and so do the sessions opened with it. Two racing rotations have one winner, the other gets `conflict`.
- * Throws `not_found`, `forbidden`, `beyond_rights`, `token_not_active`, `conflict`.
+ * Throws `not_found`, `forbidden`, `beyond_rights`, `beyond_policy`, `token_not_active`, `conflict`.
  */
 export async function rotateToken(
   deps: Deps,
@@ -41,18 +44,22 @@ export async function rotateToken(
       'The client of an OAuth token refreshes it; nobody else can rotate it.',
     )
   }
-  if (stateOf(old, nowMs) !== 'active') {
+  const owner = await deps.loadOwner(old.ownerId, tx)
+  const state = stateOf(restrained(old, await restraintOf(policy, tx, old)), nowMs)
+  if (state !== 'active' || owner === undefined) {
     throw new CoreError(
       'token_not_active',
-      `The token is ${stateOf(old, nowMs)} and cannot be rotated. Create a new one.`,
+      `The token is ${state} and cannot be rotated. Create a new one.`,
     )
   }
+  const terms = termsFor(policy, { kind: old.kind, groups: owner.groups })
+  mustBeCreator(caller.principal, terms)
   // Whoever rotates learns the new secret, so the token must not reach further than the caller's own.
   mustBeWithin(old.limits, caller.principal.token.limits)
   const wanted =
-    wish.expires === undefined ? old.expiresAtMs : expiryOf(wish.expires, { policy, nowMs })
+    wish.expires === undefined ? old.expiresAtMs : expiryOf(wish.expires, { terms, nowMs })
   const expiresAtMs = boundExpiry(wanted, {
-    creator: await standsFor(tx, caller.principal.token),
+    creator: await standsFor(deps, tx, caller.principal.token),
     explicit: typeof wish.expires === 'number',
   })
   const { token: bounded } = await descentOf(tx, { ...old, expiresAtMs })

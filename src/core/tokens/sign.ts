@@ -52,16 +52,18 @@ export async function signedRights(
   const verdict = await deps.verifier.verifyById(caller.principal.token.id, {
     ...(caller.origin.ip === undefined ? {} : { ip: caller.origin.ip }),
   })
-  if (!verdict.active) {
+  // The request itself was counted and allowed already.
+  const { principal } = verdict
+  if (principal === undefined || (!verdict.active && verdict.reason !== 'rate_limited')) {
     throw new CoreError('token_not_active', 'The token has ended. Nothing is signed for it.')
   }
-  const { user, token, rights, ancestorIds = [] } = verdict.principal
+  const { user, token, rights, ancestorIds = [] } = principal
   const limits = boundLimits(openWhereSilent(wish.limits, token.limits), {
     creator: token.limits,
     owner: rights,
   })
   const nowMs = deps.clock.now()
-  const expiresAtMs = endOfSigned(wish.ttlSeconds, verdict.principal, nowMs)
+  const expiresAtMs = endOfSigned(wish.ttlSeconds, principal, nowMs)
   return {
     id: deps.newId(),
     subject: user,

@@ -18,10 +18,17 @@ export type Refusal =
   | 'group_missing'
   | 'wrong_audience'
   | 'proof_missing'
+  | 'rate_limited'
 
 export type Verdict =
   | { active: true; principal: Principal }
-  | { active: false; reason: Refusal; principal: Principal | undefined }
+  | {
+      active: false
+      reason: Refusal
+      principal: Principal | undefined
+      /** Of `rate_limited`: after how many seconds one more use is allowed. */
+      retryAfterSeconds?: number
+    }
 
 /** What is asked of a token beyond being alive. */
 export interface Demand {

@@ -1,8 +1,11 @@
 import type { Clock } from '../clock.ts'
 import type { TokenId, UserId } from '../id.ts'
 import type { ImportedSecrets } from '../imports/find.ts'
-import { addressTest } from '../ip.ts'
+import { type AddressTest, addressTest } from '../ip.ts'
 import type { Keyring } from '../keys/keyring.ts'
+import type { Policy } from '../policy/policy.ts'
+import type { RateLimiter } from '../policy/rate.ts'
+import { restrained, restraintOf } from '../policy/restraint.ts'
 import type { Random } from '../random.ts'
 import { effectiveRights, type Owner, type Principal } from '../rights.ts'
 import { digestOf, formatOf, mayBeSecret, type SecretKey, secretKeys } from '../secret.ts'
@@ -66,6 +69,8 @@ export function createVerifier(deps: {
   keyring: Keyring
   clock: Clock
   usage: UsageCollector
+  policy: () => Policy
+  limiter: RateLimiter
   loadOwner: (id: UserId) => Promise<Owner | undefined>
   /** The same from memory, as current as the cache of verdicts. */
   knownOwner: OwnerCache
@@ -104,7 +109,8 @@ export function createVerifier(deps: {
     const entry = cache.byKey(key)
     if (entry === undefined) return undefined
     const nowMs = clock.now()
-    return nowMs < entry.plainUntilMs ? accept(entry, nowMs, ip) : decide(entry, { ip })
+    if (nowMs < entry.plainUntilMs) return accept(entry, nowMs, ip)
+    return entry.budget === undefined ? verdictOn(entry, { ip }, nowMs) : undefined
   }
 
   async function verifyCold(secret: string, key: SecretKey, demand: Demand): Promise<Verdict> {
@@ -152,7 +158,10 @@ export function createVerifier(deps: {
   ): Promise<CacheEntry | undefined> {
     const owner = await ownerOf(stored.ownerId)
     if (owner === undefined) return undefined
-    const { token, ancestorIds } = await descentOf(store, stored)
+    const { token: saved, ancestorIds } = await descentOf(store, stored)
+    const restraint = await restraintOf(deps.policy(), store, stored)
+    const token = restrained(saved, restraint)
+    const budget = restraint && deps.limiter.budgetFor(restraint.rates)
     const principal: Principal = {
       user: owner.user,
       token,
@@ -162,9 +171,14 @@ export function createVerifier(deps: {
     return {
       key,
       principal,
-      addresses:
-        token.limits.allowedIps === null ? undefined : addressTest(token.limits.allowedIps),
-      plainUntilMs: plainUntilMs(principal),
+      saved,
+      addresses: testOf(saved.limits.allowedIps),
+      policy: restraint && {
+        ...restraint,
+        addresses: restraint.allowedIps.length === 0 ? undefined : testOf(token.limits.allowedIps),
+      },
+      budget,
+      plainUntilMs: budget === undefined ? plainUntilMs(principal) : 0,
       active: { active: true, principal },
       lastUsedAtMs: usage.lastUsedAtMs(token.id) ?? token.lastUsedAtMs ?? token.createdAtMs,
     }
@@ -173,24 +187,43 @@ export function createVerifier(deps: {
   async function inspect(secret: string): Promise<Inspected | undefined> {
     const key = keyOf(secret)
     const entry = cache.byKey(key)
-    if (entry !== undefined) return { token: entry.principal.token, entry }
+    if (entry !== undefined) return { token: entry.saved, entry }
     const token = (await stored(secret)) ?? (await imported.find(secret, undefined))
     return token && { token, entry: await entryOf(token, key) }
   }
 
   async function inspectById(id: TokenId): Promise<Inspected | undefined> {
     const entry = cache.byId(id)
-    if (entry !== undefined) return { token: entry.principal.token, entry }
+    if (entry !== undefined) return { token: entry.saved, entry }
     const token = await store.tokens.byId(id)
     return token && { token, entry: await entryOf(token, keyOfId(id)) }
   }
 
-  function decide(entry: CacheEntry, demand: Demand): Verdict {
+  function decide(entry: CacheEntry, demand: Demand): Verdict | Promise<Verdict> {
     const nowMs = clock.now()
-    const isPlain = demand === NO_DEMAND && nowMs < entry.plainUntilMs
-    const reason = isPlain ? undefined : firstRefusal(entry, demand, nowMs)
+    if (demand === NO_DEMAND && nowMs < entry.plainUntilMs) return accept(entry, nowMs, undefined)
+    const verdict = verdictOn(entry, demand, nowMs)
+    return verdict ?? refillBudget(entry, demand, nowMs)
+  }
+
+  /** Undefined: nothing but this node's share of a rate is missing. */
+  function verdictOn(entry: CacheEntry, demand: Demand, nowMs: number): Verdict | undefined {
+    const reason = firstRefusal(entry, demand, nowMs)
+    if (reason === 'rate_limited') return tooOften(entry, nowMs)
     if (reason !== undefined) return { active: false, reason, principal: entry.principal }
+    if (entry.budget?.take(nowMs) === false) return undefined
     return accept(entry, nowMs, demand.ip)
+  }
+
+  /** Decides anew afterwards: much can happen while the database answers. */
+  async function refillBudget(entry: CacheEntry, demand: Demand, nowMs: number): Promise<Verdict> {
+    await entry.budget?.refill(nowMs)
+    const { id } = entry.saved
+    const known = cache.byId(id)
+    if (known !== undefined) return decide(known, demand)
+    const epoch = cache.epoch()
+    const token = await store.tokens.byId(id)
+    return token === undefined ? UNKNOWN : admit(token, { key: entry.key, epoch, demand })
   }
 
   function accept(entry: CacheEntry, nowMs: number, ip: string | undefined): Verdict {
@@ -224,4 +257,15 @@ function plainUntilMs({ token, user }: Principal): number {
   const isConditional =
     token.idleSeconds !== undefined || token.limits.allowedIps !== null || token.oauth !== undefined
   return isDead || isConditional ? 0 : (token.expiresAtMs ?? Number.POSITIVE_INFINITY)
+}
+
+function testOf(ranges: readonly string[] | null): AddressTest | undefined {
+  return ranges === null ? undefined : addressTest(ranges)
+}
+
+/** The refusal of a token that has used up what it may for now. */
+export function tooOften({ principal, budget }: CacheEntry, nowMs: number): Verdict {
+  const waitMs = budget?.refusal(nowMs)?.waitMs ?? 0
+  const retryAfterSeconds = Math.max(1, Math.ceil(waitMs / 1000))
+  return { active: false, reason: 'rate_limited', principal, retryAfterSeconds }
 }

@@ -44,6 +44,7 @@ function answerTo({ code, status, message, retryAfterSeconds }: Failure): Answer
       return { status: 403, detail: message }
     case 'forbidden':
     case 'beyond_rights':
+    case 'beyond_policy':
       return { status: 403, detail: SAYINGS.noPermission }
     case 'not_found':
       return { status: 404, detail: message }

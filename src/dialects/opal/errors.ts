@@ -11,6 +11,7 @@ function statusOf({ code }: Failure): number {
       return 401
     case 'forbidden':
     case 'beyond_rights':
+    case 'beyond_policy':
       return 403
     case 'not_found':
     case 'route_not_found':

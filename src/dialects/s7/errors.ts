@@ -14,6 +14,7 @@ function apiError({ code, status, message }: Failure): ApiError {
     case 'password_change_required':
     case 'forbidden':
     case 'beyond_rights':
+    case 'beyond_policy':
     case 'not_found':
     case 'route_not_found':
     case 'name_taken':

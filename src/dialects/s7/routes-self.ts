@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { CoreError } from '../../core/errors.ts'
 import type { Principal } from '../../core/rights.ts'
-import { callerOf, originOf } from '../../http/auth.ts'
+import { callerOf, mustNotWait, originOf } from '../../http/auth.ts'
 import { ambiguous, bearerCredential } from '../../http/credential.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import type { Scope } from '../../http/scope.ts'
@@ -48,6 +48,7 @@ export function selfRoutes(app: Scope, { core, jwts, mint, cookieSession }: Self
     }
     const demand = { kinds: REFRESH_KINDS, ip: request.ip }
     const verdict = await core.verifier.verify(secret, demand)
+    mustNotWait(verdict)
     if (!verdict.active || !isRefreshToken(verdict.principal.token)) {
       throw new CoreError('unauthenticated', 'The credential is not valid.', {
         detail: { reason: verdict.active ? 'wrong_kind' : verdict.reason },

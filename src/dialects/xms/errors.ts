@@ -28,6 +28,8 @@ function answerTo(code: Failure['code']): Answer {
       return { status: 403, code: 'Forbidden' }
     case 'beyond_rights':
       return { status: 403, code: 'RightsExceeded' }
+    case 'beyond_policy':
+      return { status: 403, code: 'PolicyViolated' }
     case 'not_found':
       return { status: 404, code: 'NotFound' }
     case 'route_not_found':

@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { CoreError } from '../../core/errors.ts'
 import { mustBeSession } from '../../core/users/login.ts'
 import type { Session } from '../../core/users/session.ts'
-import { callerOf, originOf, verdictOn } from '../../http/auth.ts'
+import { callerOf, mustNotWait, originOf, verdictOn } from '../../http/auth.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import type { Scope } from '../../http/scope.ts'
 import { publicDoor } from '../../http/server.ts'
@@ -78,6 +78,7 @@ async function exchange(
   secret: string,
 ): Promise<Session> {
   const verdict = await verdictOn(secret, { core, jwts, demand: { ip: request.ip } })
+  mustNotWait(verdict)
   if (!verdict.active) throw new CoreError('unauthenticated', 'The token is not valid.')
   const caller = { principal: verdict.principal, origin: originOf(request, 'xms') }
   return core.openSessionFromToken({ caller, via: 'xms', format: 'hex' })

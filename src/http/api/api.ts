@@ -15,6 +15,7 @@ import { inventoryRoutes } from './inventory.ts'
 import { jobRoutes } from './jobs.ts'
 import { keyRoutes } from './keys.ts'
 import { policyRoutes } from './policy.ts'
+import { policyTestRoute } from './policy-test.ts'
 import { revocationRoutes } from './revocations.ts'
 import { roleRoutes } from './roles.ts'
 import { sessionRoutes } from './session.ts'
@@ -42,6 +43,7 @@ export async function registerApi(app: FastifyInstance, parts: ApiParts): Promis
   clientRoutes(scope, parts)
   grantRoutes(scope, parts)
   policyRoutes(scope, parts)
+  policyTestRoute(scope, parts)
   keyRoutes(scope, parts)
   auditRoutes(scope, parts)
 }

@@ -55,9 +55,9 @@ export const Explanation = Type.Object(
       Type.Object({
         at: Nullable(Instant),
         because: Nullable(
-          Type.Enum(['revoked', 'superseded', 'expiry', 'idle', 'access_token'], {
+          Type.Enum(['revoked', 'superseded', 'expiry', 'idle', 'policy', 'access_token'], {
             description:
-              'access_token: what was presented ends before the token that it stands for',
+              'policy: its longest lifetime, or the time that a token may stand idle; access_token: what was presented ends before the token that it stands for',
           }),
         ),
       }),
@@ -91,7 +91,7 @@ export function explainRoutes(app: Scope, { core, jwts }: ApiParts): void {
     const hearsWhy = explanation !== undefined || mayHearWhy(core, verdict, asker)
     const answer = verdict.active
       ? activeAnswer(verdict.principal)
-      : { active: false, ...(hearsWhy ? { reason: verdict.reason } : {}) }
+      : { active: false, ...(hearsWhy ? whyNot(verdict) : {}) }
     if (explanation === undefined) return answer
     return { ...answer, explanation: await explanationOut(explanation) }
   }
@@ -129,6 +129,10 @@ async function presentedAs(
   }
   if (token === undefined && tokenId !== undefined) return { id: tokenId as TokenId }
   throw new CoreError('invalid_input', 'Send either the secret as token, or its id as tokenId.')
+}
+
+function whyNot({ reason, retryAfterSeconds }: Extract<Explained['verdict'], { active: false }>) {
+  return { reason, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) }
 }
 
 function grantOut(grant: NonNullable<Found['grant']>) {

@@ -3,8 +3,9 @@ import type { AuditRecord } from '../../core/audit/event.ts'
 import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Group } from '../../core/groups/group.ts'
-import type { ClientId, GroupId, UserId } from '../../core/id.ts'
+import type { ClientId, GroupId, TokenId, UserId } from '../../core/id.ts'
 import type { Cursors, ListCursors, Page, Position } from '../../core/page.ts'
+import { least } from '../../core/policy/restraint.ts'
 import { stateOf, type Token } from '../../core/tokens/token.ts'
 import type { User } from '../../core/users/user.ts'
 import { callerOf } from '../auth.ts'
@@ -32,6 +33,8 @@ export interface Names {
   users: Map<UserId, string>
   groups: Map<GroupId, string>
   clients: Map<ClientId, { clientId: string; name: string }>
+  /** When the policy ends tokens. */
+  policyEnds: Map<TokenId, number>
   nowMs: number
 }
 
@@ -47,11 +50,12 @@ export async function namesFor(core: Core, tokens: readonly Token[]): Promise<Na
     clients: await core.clientLabels(
       tokens.flatMap(({ oauth }) => (oauth === undefined ? [] : [oauth.clientId])),
     ),
+    policyEnds: await core.policyEnds(tokens),
     nowMs: core.clock.now(),
   }
 }
 
-export function tokenOut(token: Token, { users, groups, clients, nowMs }: Names) {
+export function tokenOut(token: Token, { users, groups, clients, policyEnds, nowMs }: Names) {
   const { limits } = token
   const clientOut = (id: ClientId) => ({
     id,
@@ -85,6 +89,7 @@ export function tokenOut(token: Token, { users, groups, clients, nowMs }: Names)
     createdAt: instant(token.createdAtMs),
     updatedAt: instant(token.updatedAtMs),
     expiresAt: instantOrNull(token.expiresAtMs),
+    effectiveExpiresAt: instantOrNull(least(token.expiresAtMs, policyEnds.get(token.id))),
     lastUsedAt: instantOrNull(token.lastUsedAtMs),
     lastUsedIp: token.lastUsedIp ?? null,
     useCount: token.useCount,

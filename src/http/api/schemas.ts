@@ -97,6 +97,12 @@ export const Token = Type.Object({
   createdAt: Instant,
   updatedAt: Instant,
   expiresAt: Nullable(Instant),
+  effectiveExpiresAt: Nullable(
+    Type.String({
+      format: 'date-time',
+      description: 'The same, or earlier where the policy says so',
+    }),
+  ),
   lastUsedAt: Nullable(Instant),
   lastUsedIp: Nullable(Type.String()),
   useCount: Type.Integer(),

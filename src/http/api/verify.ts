@@ -71,6 +71,11 @@ export const Answer = Type.Object({
   reason: Type.Optional(
     Type.String({ description: 'Why not; only for admins, the owner and holders of `verifier`' }),
   ),
+  retryAfterSeconds: Type.Optional(
+    Type.Integer({
+      description: 'With the reason rate_limited: when one more use is allowed',
+    }),
+  ),
   tokenId: Type.Optional(Id),
   kind: Type.Optional(TokenKind),
   name: Type.Optional(Nullable(Type.String())),
@@ -152,7 +157,11 @@ function judge({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'>): Judge {
         : found
     metrics.verdicts.inc({ outcome: verdict.active ? 'active' : verdict.reason })
     if (verdict.active) return activeFor(verdict.principal)
-    return mayHearWhy(core, verdict, asker) ? inactiveFor(verdict.reason) : bareNo
+    if (!mayHearWhy(core, verdict, asker)) return bareNo
+    const { reason, retryAfterSeconds } = verdict
+    return retryAfterSeconds === undefined
+      ? inactiveFor(reason)
+      : laneAnswer(200, { active: false, reason, retryAfterSeconds })
   }
 }
 

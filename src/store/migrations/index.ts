@@ -6,6 +6,7 @@ import { up as tokenQuery } from './0004-token-query.ts'
 import { up as bulkJobs } from './0005-bulk-jobs.ts'
 import { up as endedTokens } from './0006-ended-tokens.ts'
 import { up as imports } from './0007-imports.ts'
+import { up as rates } from './0008-rates.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -16,4 +17,5 @@ export const migrations: Record<string, Migration> = {
   '0005-bulk-jobs': { up: bulkJobs },
   '0006-ended-tokens': { up: endedTokens },
   '0007-imports': { up: imports },
+  '0008-rates': { up: rates },
 }
