@@ -332,7 +332,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     policy: policy.now,
     limiter: rateLimiter(store),
     loadOwner: deps.loadOwner,
-    knownOwner: ownerCache(store, deps.loadOwner),
+    owners: ownerCache(store, deps.loadOwner),
     maxCachedTokens: options.maxCachedTokens ?? 100_000,
     random,
     imported: importedSecrets({

@@ -73,7 +73,7 @@ export function createVerifier(deps: {
   limiter: RateLimiter
   loadOwner: (id: UserId) => Promise<Owner | undefined>
   /** The same from memory, as current as the cache of verdicts. */
-  knownOwner: OwnerCache
+  owners: OwnerCache
   maxCachedTokens: number
   random: Random
   imported: ImportedSecrets
@@ -143,7 +143,7 @@ export function createVerifier(deps: {
     token: Token,
     found: { key: SecretKey; epoch: number; demand: Demand },
   ): Promise<Verdict> {
-    const entry = await entryOf(token, found.key, deps.knownOwner)
+    const entry = await entryOf(token, found.key, deps.owners.byId)
     if (entry === undefined)
       return { active: false, reason: 'owner_disabled', principal: undefined }
     cache.put(entry, found.epoch)
@@ -240,7 +240,10 @@ export function createVerifier(deps: {
     inspect,
     mayBeImported: imported.mayKnow,
     inspectById,
-    clear: () => cache.clear(),
+    clear() {
+      cache.clear()
+      deps.owners.clear()
+    },
     cachedEntries: () => cache.size(),
   }
 }

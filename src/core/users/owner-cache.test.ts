@@ -11,7 +11,7 @@ function stage() {
   const loads: UserId[] = []
   let listener: ChangeListener = () => undefined
   let onLoad: () => void = () => undefined
-  const ownerOf = ownerCache(
+  const { byId: ownerOf, clear } = ownerCache(
     {
       onChange(listen) {
         listener = listen
@@ -30,6 +30,7 @@ function stage() {
   return {
     loads,
     ownerOf,
+    clear,
     tell,
     duringLoad(work: () => void) {
       onLoad = work
@@ -89,6 +90,14 @@ it('does not keep what was read while something changed', async () => {
   duringLoad(() => void tell({ subject: 'user', id: bob }))
   await ownerOf(alice)
   duringLoad(() => undefined)
+  await ownerOf(alice)
+  expect(loads).toEqual([alice, alice])
+})
+
+it('forgets all when asked to', async () => {
+  const { loads, ownerOf, clear } = stage()
+  await ownerOf(alice)
+  clear()
   await ownerOf(alice)
   expect(loads).toEqual([alice, alice])
 })

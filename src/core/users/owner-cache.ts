@@ -4,8 +4,11 @@ import { ANY, type Change, type Store } from '../store.ts'
 
 const MAX_OWNERS = 10_000
 
-/** Owners by id, from memory; undefined: there is none. */
-export type OwnerCache = (id: UserId) => Promise<Owner | undefined>
+export interface OwnerCache {
+  /** An owner, from memory where it is known; undefined: there is none. */
+  byId(id: UserId): Promise<Owner | undefined>
+  clear(): void
+}
 
 /**
  * Keeps owners between their tokens: most have many, and what all of them share is then read, and held
@@ -30,16 +33,22 @@ export function ownerCache(
     else owners.clear()
   }
 
-  return async (id) => {
-    const known = owners.get(id)
-    if (known !== undefined) return known
-    const readAt = epoch
-    const owner = await load(id)
-    // What was read while something changed may be the old one.
-    if (owner === undefined || readAt !== epoch) return owner
-    const [oldest] = owners.keys()
-    if (owners.size >= MAX_OWNERS && oldest !== undefined) owners.delete(oldest)
-    owners.set(id, owner)
-    return owner
+  return {
+    async byId(id) {
+      const known = owners.get(id)
+      if (known !== undefined) return known
+      const readAt = epoch
+      const owner = await load(id)
+      // What was read while something changed may be the old one.
+      if (owner === undefined || readAt !== epoch) return owner
+      const [oldest] = owners.keys()
+      if (owners.size >= MAX_OWNERS && oldest !== undefined) owners.delete(oldest)
+      owners.set(id, owner)
+      return owner
+    },
+    clear() {
+      epoch++
+      owners.clear()
+    },
   }
 }
