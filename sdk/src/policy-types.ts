@@ -12,6 +12,8 @@ export interface Policy {
   maxTokenTtlSeconds: number | null
   /** What tokens of some kinds, or of members of some groups, must keep to besides. */
   tokenRules: TokenRule[]
+  /** How long the old secret of a rotated token goes on when nobody says otherwise. */
+  rotationOverlapSeconds: number
   lockoutEnabled: boolean
   lockoutAttempts: number
   lockoutSeconds: number

@@ -43,12 +43,19 @@ export interface Token {
   effectiveExpiresAt: string | null
   lastUsedAt: string | null
   lastUsedIp: string | null
+  /** Through which API; `verify`, `introspect` or `validate`: a service asked about it. */
+  lastUsedVia: string | null
+  /** User agent of the client. */
+  lastUsedAgent: string | null
   useCount: number
   revokedAt: string | null
   revokedBy: string | null
   revokeReason: string | null
+  /** When the old secret stops or stopped; until then the token is active. */
   supersededAt: string | null
   supersededBy: string | null
+  /** Of a successor: until when its predecessor's secret works, too. */
+  overlapEndsAt: string | null
 }
 
 /** A token with its secret, which is shown this once. */
@@ -188,6 +195,37 @@ export interface Revocation {
   revoked: string[]
 }
 
+/** Callers of a token since it was rotated, the latest first. */
+export interface RotationCallers {
+  items: {
+    /** Null here and for `userAgent`: the service that asked did not tell. */
+    ip: string | null
+    userAgent: string | null
+    /** An API, or verify, introspect or validate: a service asked about it. */
+    via: string
+    uses: number
+    firstUsedAt: string
+    lastUsedAt: string
+  }[]
+  /** All that are too many to be listed. */
+  others: { uses: number; firstUsedAt: string; lastUsedAt: string } | null
+}
+
+/** A token, the one that takes its place, and who uses which. */
+export interface Rotation {
+  old: Token
+  successor: Token
+  /** When the old secret stops or stopped. */
+  endsAt: string
+  oldCallers: RotationCallers
+  newCallers: RotationCallers
+  /** Since anybody used the old secret. */
+  silentForSeconds: number
+  safeToFinish: boolean
+  /** Why it is safe to finish, or what speaks against it. */
+  reason: string
+}
+
 /** Is this secret good, and for this? */
 export interface Question {
   token: string
@@ -199,6 +237,8 @@ export interface Question {
   mode?: Mode
   /** Address of the client that presented the token. */
   ip?: string
+  /** What that client calls itself; for the figures of use and rotation alone. */
+  userAgent?: string
   /** The resource that you are; a token for a resource is good there alone. */
   audience?: string
   /** Thumbprint of the key whose DPoP proof you have checked (RFC 9449). */

@@ -12,6 +12,7 @@ import type {
   Question,
   Revocation,
   SignedToken,
+  Rotation,
   Token,
   TokenCount,
   TokenEdit,
@@ -107,10 +108,13 @@ export function tokens(send: Send, stream: Stream) {
       return send({ method: 'PATCH', path: path`/tokens/${id}`, body: edit, ...options })
     },
 
-    /** Replaces a token by a successor with the same rights; the old secret dies at once. */
+    /**
+     * Replaces a token by a successor with the same rights. The old secret goes on for `overlapSeconds`,
+     * by default as the policy says; 0: it dies at once.
+     */
     rotate(
       id: string,
-      wish: { expiresAt?: string | null } = {},
+      wish: { expiresAt?: string | null; overlapSeconds?: number } = {},
       options: OnceOptions = {},
     ): Promise<IssuedToken> {
       return send({
@@ -118,6 +122,35 @@ export function tokens(send: Send, stream: Stream) {
         path: path`/tokens/${id}/rotate`,
         body: wish,
         ...once(options),
+      })
+    },
+
+    /** Who still uses the old secret of a rotated token; `id` is the old one's or its successor's. */
+    rotation(id: string, options: CallOptions = {}): Promise<Rotation> {
+      return send({
+        method: 'GET',
+        path: path`/tokens/${id}/rotation`,
+        repeatable: true,
+        ...options,
+      })
+    },
+
+    /** Ends an overlap now: the old secret is dead when this returns. */
+    finishRotation(id: string, options: CallOptions = {}): Promise<Rotation> {
+      return send({ method: 'POST', path: path`/tokens/${id}/rotation:finish`, ...options })
+    },
+
+    /** Lets an overlap last so many seconds from now. */
+    extendRotation(
+      id: string,
+      wish: { overlapSeconds: number },
+      options: CallOptions = {},
+    ): Promise<Rotation> {
+      return send({
+        method: 'POST',
+        path: path`/tokens/${id}/rotation:extend`,
+        body: wish,
+        ...options,
       })
     },
 

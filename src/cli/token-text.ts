@@ -28,7 +28,8 @@ export function aboutToken(token: Token): string {
     ['made', `${token.createdAt} through ${token.via}`],
     ['expires', token.expiresAt ?? 'never'],
     ['last used', lastUseOf(token)],
-    ['successor', token.supersededBy ?? undefined],
+    ['successor', successorOf(token)],
+    ['overlap ends', token.overlapEndsAt ?? undefined],
   ])
 }
 
@@ -57,7 +58,12 @@ function reachOf(token: Token): string {
 /** Hands over a new token: the secret is in this answer and nowhere else. */
 export function answerToken(
   terminal: Terminal,
-  { options, token, verb }: { options: JsonOption; token: IssuedToken; verb: string },
+  {
+    options,
+    token,
+    verb,
+    more = [],
+  }: { options: JsonOption; token: IssuedToken; verb: string; more?: string[] },
 ): void {
   const { secret, id, name, owner } = token
   answerSecret(terminal, {
@@ -70,6 +76,7 @@ export function answerToken(
     after: [
       'This secret is shown only now and cannot be shown again: store it where it is used.',
       'Check it any time, pasting it when asked:  mintmark token verify',
+      ...more,
     ],
   })
 }
@@ -78,6 +85,13 @@ function stateOf({ state, revokedAt, revokeReason }: Token): string {
   if (state !== 'revoked') return state
   const reason = revokeReason === null || revokeReason === '' ? '' : `: ${revokeReason}`
   return `revoked at ${revokedAt ?? '?'}${reason}`
+}
+
+function successorOf({ supersededBy, supersededAt, state }: Token): string | undefined {
+  if (supersededBy === null) return undefined
+  return state === 'active'
+    ? `${supersededBy}, which it makes way for at ${supersededAt}`
+    : supersededBy
 }
 
 function groupsOf({ groups }: Token): string[] | null {
@@ -89,7 +103,9 @@ function allOr(names: string[] | null): string {
   return names === null ? "all of the owner's" : names.join(', ') || 'none'
 }
 
-function lastUseOf({ lastUsedAt, lastUsedIp, useCount }: Token): string {
+function lastUseOf({ lastUsedAt, lastUsedIp, lastUsedVia, lastUsedAgent, useCount }: Token) {
   if (lastUsedAt === null) return 'never'
-  return `${lastUsedAt} from ${lastUsedIp ?? 'an unknown address'} (${useCount} uses)`
+  const through = [lastUsedVia, lastUsedAgent].filter((each) => each !== null).join(', ')
+  const how = through === '' ? '' : ` through ${through}`
+  return `${lastUsedAt} from ${lastUsedIp ?? 'an unknown address'}${how} (${useCount} uses)`
 }

@@ -4,7 +4,7 @@ import type { GroupId, UserId } from './id.ts'
 import type { Job } from './jobs/job.ts'
 import type { Policy } from './policy/policy.ts'
 import type { Principal } from './rights.ts'
-import { isOauthKind, type Token, type TokenKind } from './tokens/token.ts'
+import { endOf, isOauthKind, type Token, type TokenKind } from './tokens/token.ts'
 import type { User } from './users/user.ts'
 
 /** What each action acts on. */
@@ -68,7 +68,9 @@ const isLogin = (who: Principal) =>
 const isUnlimited = ({ token }: Principal) => {
   const { roles, groups, scopes, allowedIps } = token.limits
   const open = roles === null && groups === null && scopes === null && allowedIps === null
-  return open && (token.kind === 'session' ? token.parentId === undefined : !token.expiresAtMs)
+  return (
+    open && (token.kind === 'session' ? token.parentId === undefined : endOf(token) === undefined)
+  )
 }
 /** Asks with the token itself, not with an access token that resource servers get to see, too. */
 const isItself = (who: Principal) => who.derivedUntilMs === undefined

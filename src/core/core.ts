@@ -58,6 +58,7 @@ import * as reach from './tokens/reach.ts'
 import * as tokens from './tokens/read.ts'
 import { revokeSelf, revokeToken } from './tokens/revoke.ts'
 import { rotateToken } from './tokens/rotate.ts'
+import { extendRotation, finishRotation, getRotation } from './tokens/rotation.ts'
 import { issueServiceToken, revokeServiceToken } from './tokens/service.ts'
 import { type SignedRights, type SignWish, signedRights } from './tokens/sign.ts'
 import type { TokenFilter } from './tokens/store.ts'
@@ -79,6 +80,7 @@ function readsOf(deps: Deps) {
     token: (caller: Caller, id: TokenId) => tokens.getToken(deps, caller, id),
     tokenBySerial: (caller: Caller, serial: number) =>
       tokens.getTokenBySerial(deps, caller, serial),
+    serialOfLineage: (token: Token) => tokens.serialOfLineage(deps, token),
     tokens: (caller: Caller, wish: Parameters<typeof tokens.listTokens>[2]) =>
       tokens.listTokens(deps, caller, wish),
     tokensBySerial: (caller: Caller, wish: Parameters<typeof tokens.listTokensBySerial>[2]) =>
@@ -98,6 +100,7 @@ function readsOf(deps: Deps) {
       span: Parameters<typeof inventory.pageOfQuery>[2],
     ) => inventory.pageOfQuery(deps, compiled, span),
     /** A token with the groups it reaches now; all of them, for the dialect without paging. */
+    rotation: (caller: Caller, id: TokenId) => getRotation(deps, caller, id),
     tokenReach: (caller: Caller, id: TokenId) => reach.getTokenReach(deps, caller, id),
     everyTokenReach: (caller: Caller, filters: TokenFilter[]) =>
       reach.everyTokenReach(deps, caller, filters),
@@ -152,6 +155,8 @@ function writesOf(deps: Deps, tx: Repositories) {
     updateToken: (wish: Parameters<typeof tokens.updateToken>[2]) =>
       tokens.updateToken(deps, tx, wish),
     rotateToken: (wish: Parameters<typeof rotateToken>[2]) => rotateToken(deps, tx, wish),
+    finishRotation: (wish: Parameters<typeof finishRotation>[2]) => finishRotation(deps, tx, wish),
+    extendRotation: (wish: Parameters<typeof extendRotation>[2]) => extendRotation(deps, tx, wish),
     revokeToken: (wish: Parameters<typeof revokeToken>[2]) => revokeToken(deps, tx, wish),
     revokeSelf: (wish: Parameters<typeof revokeSelf>[2]) => revokeSelf(deps, tx, wish),
     createUser: (wish: Parameters<typeof users.createUser>[2]) => users.createUser(deps, tx, wish),
@@ -311,7 +316,12 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     key: () => keyring.derived('audit'),
     now: () => clock.now(),
   })
-  const usage = usageCollector(store)
+  const usage = usageCollector((uses) =>
+    store.transaction(async (tx) => {
+      await tx.tokens.recordUse(uses)
+      await tx.use.add(uses)
+    }),
+  )
   const deps: Deps = {
     store,
     clock,

@@ -12,6 +12,7 @@ import type { RoleStore } from './roles/store.ts'
 import type { InventoryStore } from './tokens/inventory-store.ts'
 import type { LineageStore } from './tokens/lineage.ts'
 import type { TokenStore } from './tokens/store.ts'
+import type { UseStore } from './tokens/use-store.ts'
 import type { UserStore } from './users/store.ts'
 
 /** Stands for every subject of its kind, when a node cannot know which of them changed. */
@@ -104,6 +105,7 @@ export interface Repositories {
   jobs: JobStore
   lineage: LineageStore
   revocations: RevocationStore
+  use: UseStore
   users: UserStore
   groups: GroupStore
   roles: RoleStore

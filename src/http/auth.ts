@@ -57,6 +57,12 @@ export function callerOf(request: FastifyRequest): Caller {
   return request.caller
 }
 
+/** What the figures of use keep of a request besides the token. */
+export function presentedBy(request: FastifyRequest, via: Via): Demand {
+  const userAgent = request.headers['user-agent']
+  return { ip: request.ip, via, ...(userAgent === undefined ? {} : { userAgent }) }
+}
+
 /** Where the request came from, for routes that answer without a credential. */
 export function originOf(request: FastifyRequest, via: Via): Caller['origin'] {
   return { ip: request.ip, requestId: request.id, via }
@@ -70,7 +76,7 @@ async function authenticate(
   if (presented === undefined) {
     throw new CoreError('unauthenticated', 'This needs a credential. Send a token.')
   }
-  const verdict = await verdictOn(presented, { core, jwts, demand: { ip: request.ip } })
+  const verdict = await verdictOn(presented, { core, jwts, demand: presentedBy(request, via) })
   mustNotWait(verdict)
   if (!verdict.active) {
     // Which check failed is for the log only; the caller hears one sentence.

@@ -3,6 +3,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { opensApis, type Principal } from '../core/rights.ts'
 import type { SecretKey } from '../core/secret.ts'
+import type { Via } from '../core/tokens/token.ts'
 import type { Verifier } from '../core/tokens/verify.ts'
 import { looksLikeJwt } from './access-jwt.ts'
 import type { Health } from './health.ts'
@@ -37,6 +38,8 @@ export interface LaneRoute {
   body: 'json' | 'form' | undefined
   /** The header that holds the credential, in lower case. */
   credentialHeader: string
+  /** Through which API the credential is presented. */
+  via: Via
   /** Further headers that the ordinary route looks at; a request with one of them is not plain. */
   strangeHeaders: readonly string[]
   /** The secret presented; `query` is what follows the question mark. */
@@ -83,6 +86,8 @@ interface Asked {
   key: SecretKey
   bodyBytes: number
   ip: string
+  via: Via
+  agent: readonly string[]
   startedMs: number
 }
 
@@ -115,7 +120,16 @@ export function openLane(app: FastifyInstance, parts: LaneParts): void {
     if (secret === undefined || ip === undefined || looksLikeJwt(secret)) return undefined
     const known = verifier.lookUp(secret)
     if (known === undefined || !opensApis(known.principal)) return undefined
-    return { route, query, key: known.key, bodyBytes: head.bodyBytes, ip, startedMs }
+    return {
+      route,
+      query,
+      key: known.key,
+      bodyBytes: head.bodyBytes,
+      ip,
+      via: route.via,
+      agent: request.rawHeaders,
+      startedMs,
+    }
   }
 
   /** Answers, unless the request turns out not to be plain. Decides as of now, whatever was looked up. */
@@ -126,7 +140,7 @@ export function openLane(app: FastifyInstance, parts: LaneParts): void {
     // A body in pieces is rare enough to be put together elsewhere.
     const isWhole = body === undefined || body.length === asked.bodyBytes
     const reply = isWhole ? asked.route.question(asked.query, body) : undefined
-    const verdict = reply === undefined ? undefined : verifier.verifyKnown(asked.key, asked.ip)
+    const verdict = reply === undefined ? undefined : verifier.verifyKnown(asked.key, asked)
     if (reply === undefined || verdict?.active !== true || !opensApis(verdict.principal)) {
       handOver(request, response, body)
       return

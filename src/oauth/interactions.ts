@@ -7,7 +7,7 @@ import type { Core } from '../core/core.ts'
 import { CoreError } from '../core/errors.ts'
 import type { GrantId, UserId } from '../core/id.ts'
 import type { Principal } from '../core/rights.ts'
-import { originOf } from '../http/auth.ts'
+import { originOf, presentedBy } from '../http/auth.ts'
 import { csrfFor, formOf, mustComeFromOurForm, sendPage } from './form.ts'
 import type { LoginCookie } from './login-cookie.ts'
 import { consentPage } from './pages/consent-page.ts'
@@ -307,7 +307,10 @@ export async function tryLogin(
     if (earlier !== undefined && earlier.user.id !== session.user.id) {
       await core.oauth.endLogin({ principal: earlier, origin })
     }
-    const verdict = await core.verifier.verify(session.secret.reveal(), { ip: request.ip })
+    const verdict = await core.verifier.verify(
+      session.secret.reveal(),
+      presentedBy(request, 'oauth'),
+    )
     if (!verdict.active) throw new CoreError('login_failed', 'The login has ended already.')
     return { principal: verdict.principal }
   } catch (error) {

@@ -4,10 +4,10 @@ import type { Client } from '../core/clients/client.ts'
 import type { Core } from '../core/core.ts'
 import type { UserId } from '../core/id.ts'
 import { opensApis, type Principal } from '../core/rights.ts'
-import type { Token } from '../core/tokens/token.ts'
+import { endOf, type Token } from '../core/tokens/token.ts'
 import type { Demand, Verdict } from '../core/tokens/verdict.ts'
 import { looksLikeJwt } from '../http/access-jwt.ts'
-import { mustNotWait, originOf, type TokenReader, verdictOn } from '../http/auth.ts'
+import { mustNotWait, originOf, presentedBy, type TokenReader, verdictOn } from '../http/auth.ts'
 import { bearerCredential, bearerOf } from '../http/credential.ts'
 import { type LaneAnswer, type LaneRoute, laneAnswer } from '../http/lane.ts'
 import type { Metrics } from '../http/metrics.ts'
@@ -56,7 +56,7 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
     if (bearer === undefined) {
       return authenticateClient(request, { core, audiences, acceptsPublic: false })
     }
-    const verdict = await verdictOn(bearer, { core, jwts, demand: { ip: request.ip } })
+    const verdict = await verdictOn(bearer, { core, jwts, demand: presentedBy(request, 'oauth') })
     mustNotWait(verdict)
     if (!verdict.active || !opensApis(verdict.principal)) {
       return { refused: 'invalid_client' as const }
@@ -91,7 +91,7 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
 }
 
 /** Whom a token was presented to and with which proof is for the resource server to look at. */
-const DEMAND: Demand = { ignoresBinding: true }
+const DEMAND: Demand = { ignoresBinding: true, via: 'introspect' }
 
 /** Whether who asks by a token of their own may know about this one. */
 function mayHear(core: Core, token: Token, asker: Principal): boolean {
@@ -119,7 +119,7 @@ function introspection({ core, issuer, metrics }: Omit<IntrospectionParts, 'jwts
     { user, token, rights, derivedUntilMs, derivedFor }: Principal,
     client: Client | undefined,
   ) {
-    const expiresAtMs = derivedUntilMs ?? token.expiresAtMs
+    const expiresAtMs = derivedUntilMs ?? endOf(token)
     const isOwnToken = client?.serviceUserId === user.id
     const subject =
       client === undefined || isOwnToken ? undefined : core.oauth.subjectOf(user, client)
@@ -176,6 +176,7 @@ export function introspectionLane(parts: Omit<IntrospectionParts, 'jwts'>): Lane
     pattern: ROUTES.introspection,
     body: 'form',
     credentialHeader: 'authorization',
+    via: 'oauth',
     strangeHeaders: [],
     credential: bearerOf,
     question(query, body) {

@@ -31,7 +31,7 @@ export function loginCookie(
     async read(request, ip) {
       const value = cookieOf(request, name)
       if (value === undefined) return undefined
-      const verdict = await core.verifier.verify(value, { kinds: ['session'], ip })
+      const verdict = await core.verifier.verify(value, { kinds: ['session'], ip, via: 'oauth' })
       if (!verdict.active || verdict.principal.token.via !== 'oauth') return undefined
       return verdict.principal
     },

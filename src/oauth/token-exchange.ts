@@ -4,7 +4,7 @@ import * as grants from 'oidc-provider/lib/helpers/grants.js'
 import { API_SCOPES, type Client } from '../core/clients/client.ts'
 import type { Core } from '../core/core.ts'
 import { hasScope, opensApis, type Principal } from '../core/rights.ts'
-import type { Limits } from '../core/tokens/token.ts'
+import { endOf, type Limits } from '../core/tokens/token.ts'
 import { mustNotWait, type TokenReader, verdictOn } from '../http/auth.ts'
 import { ownMetadata } from './client-metadata.ts'
 import { currentRequest } from './request.ts'
@@ -160,7 +160,7 @@ function mayHandOn(subject: Principal, scope: string): boolean {
 }
 
 function ttlOf(core: Core, { subject, ttl }: { subject: Principal; ttl: number }): number {
-  const { expiresAtMs } = subject.token
+  const expiresAtMs = endOf(subject.token)
   if (expiresAtMs === undefined) return ttl
   return Math.max(1, Math.min(ttl, Math.floor((expiresAtMs - core.clock.now()) / 1000)))
 }

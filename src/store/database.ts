@@ -20,6 +20,7 @@ import { revocationStore } from './revocations.ts'
 import { roleStore } from './roles.ts'
 import { openSqliteEngine } from './sqlite-engine.ts'
 import { tokenStore } from './tokens.ts'
+import { useStore } from './use.ts'
 import { userStore } from './users.ts'
 
 /** Which database, and how it is used. */
@@ -108,6 +109,7 @@ function repositories(
     jobs: jobStore(db, locks),
     lineage: lineageStore(db),
     revocations: revocationStore(db),
+    use: useStore(db, locks),
     users: userStore(db, locks),
     groups: groupStore(db, locks),
     roles: roleStore(db, locks),

@@ -375,7 +375,8 @@ const FIGURE_COLUMNS = (nowMs: number): Record<ColumnFigures, Sql> => ({
   via: sql`token.via`,
   // Days; only we know how long months are.
   month: sql`token.created_at_ms / 86400000`,
-  state: sql`case when token.standing <> 'live' then token.standing
+  state: sql`case when token.standing = 'revoked' then 'revoked'
+    when token.superseded_at_ms <= ${nowMs} then 'superseded'
     when token.expires_order <= ${nowMs} then 'expired' else 'active' end`,
 })
 

@@ -14,6 +14,8 @@ export interface Schema {
   group: GroupTable
   membership: { user_id: string; group_id: string; mode: string; created_at_ms: number }
   token: TokenTable
+  use_count: UseCountTable
+  rotation_caller: RotationCallerTable
   client: ClientTable
   grant: GrantTable
   oauth_record: OauthRecordTable
@@ -122,10 +124,13 @@ export interface TokenTable {
   revoke_reason: string | null
   superseded_at_ms: number | null
   superseded_by: string | null
+  overlap_ends_at_ms: number | null
   last_used_at_ms: number | null
   last_used_ip: string | null
   /** The same in the form that ranges compare (`addressKey`). */
   last_used_ip_key: string | null
+  last_used_via: string | null
+  last_used_agent: string | null
   use_count: number
   /** Of tokens that the OAuth2 engine issued, like the four below. */
   client_id: string | null
@@ -239,4 +244,24 @@ export interface AuditTable {
   before: string | null
   after: string | null
   hash: string
+}
+
+/** Attempts to use a token, from `start_ms` for one `step`. */
+export interface UseCountTable {
+  token_id: string
+  step: string
+  start_ms: number
+  outcome: string
+  count: number
+}
+
+/** Who uses a token while it is being rotated. */
+export interface RotationCallerTable {
+  token_id: string
+  ip: string
+  agent: string
+  via: string
+  uses: number
+  first_used_at_ms: number
+  last_used_at_ms: number
 }

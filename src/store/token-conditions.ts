@@ -127,12 +127,21 @@ export function boundsOf(field: TimeField, { fromMs, untilMs }: Period): Period 
 /** Mirrors `stateOf` in core. */
 function stateCondition(state: TokenState, nowMs: number): Condition {
   const standing = textOf('standing')
-  if (state === 'revoked' || state === 'superseded') return sql`${standing} = ${state}`
+  if (state === 'revoked') return sql`${standing} = 'revoked'`
+  if (state === 'superseded') return sql`(${standing} = 'superseded' and ${isReplaced(nowMs)})`
   const isOver = state === 'expired' ? sql`<=` : sql`>`
-  return sql`(${standing} = 'live' and ${numberOf('expires_order')} ${isOver} ${nowMs})`
+  const isAlive = sql`(${standing} = 'live' or (${standing} = 'superseded' and not ${isReplaced(nowMs)}))`
+  return sql`(${isAlive} and ${numberOf('expires_order')} ${isOver} ${nowMs})`
 }
 
-/** What a token is but for the clock, as the column says it. */
+/** Of a superseded token: whether it has stopped, or its overlap is still going on. Uses no index. */
+export const isReplaced = (nowMs: number): Condition =>
+  sql`${numberOf('superseded_at_ms')} <= ${nowMs}`
+
+/**
+ * What a token is but for the clock, as the column says it: what is being rotated is `superseded` long
+ * before its overlap ends.
+ */
 export type Standing = 'live' | 'revoked' | 'superseded'
 
 /** The same, so that an index answers it. */

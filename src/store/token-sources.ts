@@ -1,4 +1,4 @@
-import { type RawBuilder, sql } from 'kysely'
+import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import type { Period, TokenOrder, TokenQuery, TokenTest } from '../core/tokens/filter.ts'
 import {
   allOf,
@@ -8,6 +8,7 @@ import {
   duringCondition,
   isIn,
   isLabel,
+  isReplaced,
   isStanding,
   NEVER_EXPIRES,
   NEVER_USED,
@@ -36,13 +37,19 @@ export function idQueries(test: TokenTest, nowMs: number): Sql[] | undefined {
     return [where(sql`${key} >= ${test.fromKey} and ${key} <= ${test.toKey}`)]
   }
   if (test.field === 'state') {
+    const isOver = sql<SqlBool>`token.expires_order <= ${nowMs}`
+    const isNotOver = sql<SqlBool>`token.expires_order > ${nowMs}`
+    // Not by their standing, because of all that are superseded few are being rotated.
+    const isRotating = sql`token.superseded_at_ms > ${nowMs} and token.revoked_at_ms is null`
+    const stillAlive = (over: boolean) =>
+      sql<SqlBool>`${isRotating} and token.expires_order + 0 ${over ? sql`<=` : sql`>`} ${nowMs}`
     const ofState = {
-      revoked: isStanding('revoked'),
-      superseded: isStanding('superseded'),
-      expired: allOf([isStanding('live'), sql`token.expires_order <= ${nowMs}`]),
-      active: allOf([isStanding('live'), sql`token.expires_order > ${nowMs}`]),
+      revoked: [isStanding('revoked')],
+      superseded: [allOf([isStanding('superseded'), isReplaced(nowMs)])],
+      expired: [allOf([isStanding('live'), isOver]), stillAlive(true)],
+      active: [allOf([isStanding('live'), isNotOver]), stillAlive(false)],
     }
-    return [...new Set(test.oneOf)].map((state) => where(ofState[state]))
+    return [...new Set(test.oneOf)].flatMap((state) => ofState[state].map(where))
   }
   const { field, oneOf } = test
   if (oneOf.length === 0) return []
@@ -204,25 +211,23 @@ function inState(walk: Walk): Walk {
   const { test, states } = found
   const rest = walk.rest.filter((part) => part !== test)
   const [state] = states
-  const isEnded = state === 'revoked' || state === 'superseded'
-  if (isEnded && states.size === 1) return { ...walk, rest, prefix: isStanding(state) }
-  if (states.has('revoked') || states.has('superseded') || states.size === 0) return walk
-  // Whether a live token has expired is asked of each, unless both will do.
-  return { ...walk, prefix: isStanding('live'), rest: states.size === 2 ? rest : walk.rest }
+  if (states.size !== 1) return walk
+  if (state === 'revoked') return { ...walk, rest, prefix: isStanding('revoked') }
+  // Whether its overlap is over is asked of each.
+  if (state === 'superseded') return { ...walk, prefix: isStanding('superseded') }
+  // No index has together what is active: what was not replaced, and what is just being replaced.
+  return walk
 }
 
-/** What expires when, of what is alive: one range of an index that has nothing else. */
+/** What expires when: of what has ended otherwise, only what expires in the same range is passed over. */
 function amongTheLiving(walk: Walk, nowMs: number): Walk {
   const found = stateTest(walk.rest)
   if (found === undefined) return walk
-  const { test, states } = found
+  const { states } = found
   if (states.has('revoked') || states.has('superseded') || states.size === 0) return walk
-  const rest = walk.rest.filter((part) => part !== test)
   const now: Place = { at: nowMs + 1, id: '' }
   return {
     ...walk,
-    rest,
-    prefix: isStanding('live'),
     ...(states.has('expired') ? {} : { lower: later(walk.lower, now) }),
     ...(states.has('active') ? {} : { upper: earlier(walk.upper, now) }),
   }

@@ -20,14 +20,16 @@ import type {
   TokenOrigins,
   TokenStore,
 } from '../core/tokens/store.ts'
-import type {
-  AccessLevel,
-  GroupLimit,
-  Token,
-  TokenKind,
-  TokenState,
-  Via,
+import {
+  type AccessLevel,
+  type GroupLimit,
+  isOauthKind,
+  type Token,
+  type TokenKind,
+  type TokenState,
+  type Via,
 } from '../core/tokens/token.ts'
+import type { UseVia } from '../core/tokens/use.ts'
 import { nextSerial } from './counter.ts'
 import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
@@ -65,8 +67,11 @@ export function toToken(row: Selectable<TokenTable>): Token {
     revokeReason: row.revoke_reason ?? undefined,
     supersededAtMs: row.superseded_at_ms ?? undefined,
     supersededBy: (row.superseded_by ?? undefined) as TokenId | undefined,
+    overlapEndsAtMs: row.overlap_ends_at_ms ?? undefined,
     lastUsedAtMs: row.last_used_at_ms ?? undefined,
     lastUsedIp: row.last_used_ip ?? undefined,
+    lastUsedVia: (row.last_used_via ?? undefined) as UseVia | undefined,
+    lastUsedAgent: row.last_used_agent ?? undefined,
     useCount: row.use_count,
     oauth:
       row.client_id === null
@@ -83,8 +88,10 @@ function list<T>(json: string | null): readonly T[] | null {
   return json === null ? null : (JSON.parse(json) as T[])
 }
 
-function toRow(token: NewToken, serial: number): TokenTable {
+function toRow(token: NewToken, serial: number, parentEndsAtMs: number | undefined): TokenTable {
   const json = (value: readonly unknown[] | null) => (value === null ? null : JSON.stringify(value))
+  // What the engine issued is marked as superseded when it is spent, so its end is its expiry.
+  const isSpent = isOauthKind(token.kind)
   return {
     id: token.id,
     serial,
@@ -110,16 +117,20 @@ function toRow(token: NewToken, serial: number): TokenTable {
     parent_id: token.parentId ?? null,
     created_at_ms: token.createdAtMs,
     updated_at_ms: token.updatedAtMs,
-    expires_at_ms: token.expiresAtMs ?? null,
+    expires_at_ms:
+      (isSpent ? earliest(token.expiresAtMs, parentEndsAtMs) : token.expiresAtMs) ?? null,
     idle_seconds: token.idleSeconds ?? null,
     revoked_at_ms: null,
     revoked_by: null,
     revoke_reason: null,
-    superseded_at_ms: null,
+    superseded_at_ms: isSpent ? null : (parentEndsAtMs ?? null),
     superseded_by: null,
+    overlap_ends_at_ms: token.overlapEndsAtMs ?? null,
     last_used_at_ms: null,
     last_used_ip: null,
     last_used_ip_key: null,
+    last_used_via: null,
+    last_used_agent: null,
     use_count: 0,
     client_id: token.oauth?.clientId ?? null,
     audience: token.oauth?.audience ?? null,
@@ -127,6 +138,10 @@ function toRow(token: NewToken, serial: number): TokenTable {
     engine_record: token.engineRecord ?? null,
     id_claims: token.idClaims === undefined ? null : JSON.stringify(token.idClaims),
   }
+}
+
+function earliest(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b)
 }
 
 /** What the index of labels holds of a token, so that filters by role, scope and group find it. */
@@ -143,6 +158,12 @@ function labelsOf({ id, limits, createdAtMs }: NewToken): Schema['token_label'][
   ]
 }
 
+/** When something ended; of the parent also, when it is going to. */
+interface Ending {
+  ended: number | null
+  ends: number | null
+}
+
 const addressOf = (ip: string) => ({
   last_used_ip: ip,
   last_used_ip_key: addressKey(ip) ?? null,
@@ -155,9 +176,10 @@ const named = <T>(statement: Promise<T>) =>
 function stateIs(state: TokenState, nowMs: number) {
   if (state === 'revoked') return sql<SqlBool>`revoked_at_ms is not null`
   if (state === 'superseded') {
-    return sql<SqlBool>`(revoked_at_ms is null and superseded_at_ms is not null)`
+    return sql<SqlBool>`(revoked_at_ms is null and superseded_at_ms <= ${nowMs})`
   }
-  const alive = sql`revoked_at_ms is null and superseded_at_ms is null`
+  const alive = sql`revoked_at_ms is null
+    and (superseded_at_ms is null or superseded_at_ms > ${nowMs})`
   return state === 'expired'
     ? sql<SqlBool>`(${alive} and expires_at_ms <= ${nowMs})`
     : sql<SqlBool>`(${alive} and (expires_at_ms is null or expires_at_ms > ${nowMs}))`
@@ -301,37 +323,69 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
     return rows
   }
 
+  async function endDerived(
+    id: TokenId,
+    { endsAtMs, atMs }: { endsAtMs: number; atMs: number },
+  ): Promise<TokenId[]> {
+    const isEngines = sql`kind in ('oauth_code', 'oauth_access', 'oauth_refresh')`
+    const endsLater = (column: string) =>
+      sql`coalesce(${sql.ref(column)}, ${Number.MAX_SAFE_INTEGER}) > ${endsAtMs}`
+    const all: TokenId[] = []
+    for (;;) {
+      const { rows } = await sql<{ id: TokenId }>`
+        with recursive derived(id) as (
+          select id from token where parent_id = ${id}
+          union
+          select child.id from token child join derived on child.parent_id = derived.id
+        )
+        update token set updated_at_ms = ${atMs},
+          superseded_at_ms = case when ${isEngines} then superseded_at_ms else ${endsAtMs} end,
+          expires_at_ms = case when ${isEngines} then ${endsAtMs} else expires_at_ms end
+        where id in (select id from derived) and revoked_at_ms is null and case when ${isEngines}
+          then superseded_at_ms is null and ${endsLater('expires_at_ms')}
+          else ${endsLater('superseded_at_ms')} end
+        returning id`.execute(db)
+      all.push(...rows.map(({ id }) => id))
+      // As with revocations: what others commit while a statement waits for them, it does not see.
+      if (rows.length === 0 || !locks.shared) return all
+    }
+  }
+
   /** When each of these ended. None does from now on, and all lock them in this one order. */
   async function held({
     clientId,
     ownerId,
     grantId,
     parentId,
-  }: Record<keyof TokenOrigins, string | null>): Promise<{ ended: number | null }[]> {
+  }: Record<keyof TokenOrigins, string | null>): Promise<Ending[]> {
     const still = locks.shared ? sql`for share` : sql``
-    const { rows } = await sql<{ ended: number | null }>`
+    const { rows } = await sql<Ending>`
       with maker as (select deleted_at_ms from client where id = ${clientId} ${still}),
         owner as (select deleted_at_ms from "user" where id = ${ownerId} ${still}),
         consent as (select revoked_at_ms from "grant" where id = ${grantId} ${still}),
-        parent as (select revoked_at_ms from token where id = ${parentId} ${still})
-      select deleted_at_ms as ended from maker union all select deleted_at_ms from owner
-      union all select revoked_at_ms from consent union all select revoked_at_ms from parent`.execute(
-      db,
-    )
+        parent as (select revoked_at_ms, case when kind in ('api', 'service', 'session')
+          then superseded_at_ms end as ends_at_ms from token where id = ${parentId} ${still})
+      select deleted_at_ms as ended, cast(null as bigint) as ends from maker
+      union all select deleted_at_ms, null from owner
+      union all select revoked_at_ms, null from consent
+      union all select revoked_at_ms, ends_at_ms from parent`.execute(db)
     return rows
   }
 
   /**
    * Whoever owns the token, and whatever it comes from, must not end while it is being made: it would
-   * outlive their end. Throws `conflict` when one of them has ended already.
+   * outlive their end. Returns when its parent will end whatever happens, because it is being rotated.
+   * Throws `conflict` when one of them has ended already.
    */
-  async function mustGrowFromTheLiving(token: NewToken): Promise<void> {
+  async function mustGrowFromTheLiving(token: NewToken): Promise<number | undefined> {
     const clientId = token.oauth?.clientId ?? null
     // A successor was made way for by a statement that holds its predecessor; locking the parent after
     // that would be the wrong way round for whoever revokes from the top.
     const parentId = token.serial === undefined ? (token.parentId ?? null) : null
     const rows = await held({ clientId, ownerId: token.ownerId, grantId: token.familyId, parentId })
-    if (rows.every(({ ended }) => ended === null)) return
+    const ends = rows.flatMap(({ ends }) => ends ?? [])
+    const isOver = ends.some((atMs) => atMs <= token.createdAtMs)
+    if (!isOver && rows.every(({ ended }) => ended === null)) return ends[0]
     throw new CoreError(
       'conflict',
       'What the token was to be made from has ended meanwhile. Look again.',
@@ -340,8 +394,9 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
 
   return {
     async insert(token) {
-      await mustGrowFromTheLiving(token)
-      const row = toRow(token, token.serial ?? (await nextSerial(db, 'token')))
+      const parentEndsAtMs = await mustGrowFromTheLiving(token)
+      const serial = token.serial ?? (await nextSerial(db, 'token'))
+      const row = toRow(token, serial, parentEndsAtMs)
       await named(db.insertInto('token').values(row).execute())
       const labels = labelsOf(token)
       if (labels.length > 0) await db.insertInto('token_label').values(labels).execute()
@@ -448,12 +503,12 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
           .execute(),
       )
     },
-    async supersede(id, by, atMs) {
+    async supersede(id, { by, atMs, endsAtMs }) {
       const row = await db
         .updateTable('token')
         .set({
           serial: null,
-          superseded_at_ms: atMs,
+          superseded_at_ms: endsAtMs,
           superseded_by: by,
           updated_at_ms: atMs,
         })
@@ -463,6 +518,29 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
         .returning('id')
         .executeTakeFirst()
       return row !== undefined
+    },
+    async predecessorOf({ id, familyId }) {
+      return one(tokens().where('family_id', '=', familyId).where('superseded_by', '=', id))
+    },
+    endDerived,
+    async moveOverlap(old, { endsAtMs, atMs }) {
+      const { rows } = await sql<{ id: TokenId }>`
+        with recursive derived(id) as (
+          select id from token where parent_id = ${old.id}
+          union
+          select child.id from token child join derived on child.parent_id = derived.id
+        )
+        update token set superseded_at_ms = ${endsAtMs}, updated_at_ms = ${atMs}
+        where revoked_at_ms is null and superseded_at_ms = ${old.supersededAtMs ?? null}
+          and (id = ${old.id} or (superseded_by is null and id in (select id from derived)
+            and kind in ('api', 'service', 'session')))
+        returning id`.execute(db)
+      await db
+        .updateTable('token')
+        .set({ overlap_ends_at_ms: endsAtMs })
+        .where('id', '=', old.supersededBy ?? old.id)
+        .execute()
+      return rows.map(({ id }) => id)
     },
     async spend(id, by, atMs) {
       const row = await db
@@ -562,6 +640,7 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
     async recordUse(uses) {
       // In one order everywhere, so that two nodes do not wait for each other.
       for (const use of uses.toSorted((a, b) => (a.tokenId < b.tokenId ? -1 : 1))) {
+        if (use.count === 0) continue
         await db
           .updateTable('token')
           .set((eb) => ({
@@ -569,6 +648,8 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
             last_used_at_ms: sql<number>`case when last_used_at_ms > ${use.lastUsedAtMs}
               then last_used_at_ms else ${use.lastUsedAtMs} end`,
             ...(use.lastUsedIp === undefined ? {} : addressOf(use.lastUsedIp)),
+            ...(use.lastUsedVia === undefined ? {} : { last_used_via: use.lastUsedVia }),
+            ...(use.lastUsedAgent === undefined ? {} : { last_used_agent: use.lastUsedAgent }),
             use_count: eb('use_count', '+', use.count),
           }))
           .where('id', '=', use.tokenId)
@@ -583,7 +664,11 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
             or expires_order < ${endedBeforeMs}
           limit ${limit})
         returning id`.execute(db)
-      return rows.length
+      const ids = rows.map(({ id }) => id)
+      if (ids.length === 0) return 0
+      await db.deleteFrom('use_count').where('token_id', 'in', ids).execute()
+      await db.deleteFrom('rotation_caller').where('token_id', 'in', ids).execute()
+      return ids.length
     },
   }
 }

@@ -77,7 +77,9 @@ describe('list', () => {
     const expiresAt = new Date(server.clock.now() + 1000).toISOString()
     const short = await create('short', { expiresAt })
     const rotated = await create('rotated')
-    const rotation = await server.call('POST', `/api/v1/tokens/${rotated.id}/rotate`)
+    const rotation = await server.call('POST', `/api/v1/tokens/${rotated.id}/rotate`, {
+      body: { overlapSeconds: 0 },
+    })
     server.remember(rotation.body.secret)
     expect((await remove(gone.id)).status).toBe(200)
     server.clock.advance(2000)

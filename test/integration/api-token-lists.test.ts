@@ -24,7 +24,7 @@ beforeAll(async () => {
   const revoked = await makeToken(server, { ownerId, name: 'revoked' })
   await call('POST', `/api/v1/tokens/${revoked.id}/revoke`, { body: { reason: 'lost' } })
   const rotated = await makeToken(server, { ownerId, name: 'rotated' })
-  await call('POST', `/api/v1/tokens/${rotated.id}/rotate`)
+  await call('POST', `/api/v1/tokens/${rotated.id}/rotate`, { body: { overlapSeconds: 0 } })
   await makeToken(server, { ownerId, name: 'service', kind: 'service' })
   await makeToken(server, { ownerId, name: '100% sure' }, bob.token)
   await makeToken(server, { ownerId, name: '100 percent', description: 'with snake_case \\ here' })

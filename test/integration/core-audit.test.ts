@@ -125,7 +125,7 @@ describe('every change leaves exactly one record of its kind', () => {
     expect(await writing((w) => w.updateToken({ caller, id: token.id, edit: {} }))).toEqual([
       'token.updated',
     ])
-    const rotation = { id: token.id }
+    const rotation = { id: token.id, overlapSeconds: 0 }
     expect(await writing((w) => w.rotateToken({ caller, wish: rotation, via: 'api' }))).toEqual([
       'token.rotated',
     ])
@@ -340,7 +340,9 @@ describe('when the record cannot be written', () => {
       t.write((w) => w.updateUser({ caller, id: user.id, edit: { active: false } })),
       t.write((w) => w.deleteUser({ caller, id: user.id })),
       t.write((w) => w.revokeToken({ caller, id: token.id, reason: '' })),
-      t.write((w) => w.rotateToken({ caller, wish: { id: token.id }, via: 'api' })),
+      t.write((w) =>
+        w.rotateToken({ caller, wish: { id: token.id, overlapSeconds: 0 }, via: 'api' }),
+      ),
       t.write((w) => w.updateToken({ caller, id: token.id, edit: { name: 'x' } })),
       t.write((w) => w.deleteGroup({ caller, id: group.id })),
       t.write((w) => w.createRole({ caller, role })),

@@ -143,7 +143,7 @@ describe('a stolen database', () => {
     for (const format of ['mintmark', 'hex', 'uuid'] as const) {
       const { token, secret } = await t.issue(user, { format })
       const next = await t.write((w) =>
-        w.rotateToken({ caller: t.admin, wish: { id: token.id }, via: 'api' }),
+        w.rotateToken({ caller: t.admin, wish: { id: token.id, overlapSeconds: 0 }, via: 'api' }),
       )
       secrets.push(secret.reveal(), next.secret.reveal())
       const session = await t.core.openSessionFromToken({

@@ -34,7 +34,7 @@ const rightsOf = async (secret: Parameters<TestCore['callerOf']>[0]) =>
 const revoke = (id: TokenId, caller: Caller = t.admin) =>
   t.write((w) => w.revokeToken({ caller, id, reason: 'test' }))
 const rotate = (id: TokenId, caller: Caller = t.admin) =>
-  t.write((w) => w.rotateToken({ caller, wish: { id }, via: 'api' }))
+  t.write((w) => w.rotateToken({ caller, wish: { id, overlapSeconds: 0 }, via: 'api' }))
 const edit = (user: User, changes: UserEdit) =>
   t.write((w) => w.updateUser({ caller: t.admin, id: user.id, edit: changes }))
 
@@ -269,7 +269,9 @@ describe('rotation', () => {
     const [{ token: one }, { token: two }] = [await t.issue(undefined), await t.issue(undefined)]
     await revoke(two.id)
     const supersede = (id: TokenId) =>
-      t.store.transaction((tx) => tx.tokens.supersede(id, id, t.clock.now()))
+      t.store.transaction((tx) =>
+        tx.tokens.supersede(id, { by: id, atMs: t.clock.now(), endsAtMs: t.clock.now() }),
+      )
     expect([await supersede(one.id), await supersede(one.id)]).toEqual([true, false])
     expect(await supersede(two.id)).toBe(false)
   })

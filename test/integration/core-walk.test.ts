@@ -202,7 +202,9 @@ async function walk(steps: Step[]): Promise<void> {
         const alive =
           old.state === 'active' && (old.expiresAtMs === undefined || old.expiresAtMs > model.nowMs)
         const { id } = at(issued, index).token
-        const rotating = t.write((w) => w.rotateToken({ caller, wish: { id }, via: 'api' }))
+        const rotating = t.write((w) =>
+          w.rotateToken({ caller, wish: { id, overlapSeconds: 0 }, via: 'api' }),
+        )
         await ends(rotating, alive)
         if (!alive) return
         issued.push(await rotating)

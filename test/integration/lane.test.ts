@@ -45,7 +45,7 @@ async function madeSecrets(ownerId: string): Promise<Record<string, string>> {
   const revoked = await make({})
   await server.call('POST', `/api/v1/tokens/${revoked.id}/revoke`)
   const rotated = await make({})
-  await server.call('POST', `/api/v1/tokens/${rotated.id}/rotate`)
+  await server.call('POST', `/api/v1/tokens/${rotated.id}/rotate`, { body: { overlapSeconds: 0 } })
   const expiresAt = new Date(server.clock.now() + 1000).toISOString()
   const expired = await make({ expiresAt })
   server.clock.advance(2000)

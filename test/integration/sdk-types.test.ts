@@ -12,6 +12,7 @@ import type { BulkRequest, Job } from '../../src/http/api/jobs.ts'
 import type { Key } from '../../src/http/api/keys.ts'
 import type { Edit, Policy, RuleSettings } from '../../src/http/api/policy.ts'
 import type { PolicyTest } from '../../src/http/api/policy-test.ts'
+import type { Rotation } from '../../src/http/api/rotation.ts'
 import type * as wire from '../../src/http/api/schemas.ts'
 import type { Me } from '../../src/http/api/session.ts'
 import type { NewToken, Revocation } from '../../src/http/api/tokens.ts'
@@ -36,6 +37,7 @@ it('what the API answers is what the SDK says', () => {
   expectTypeOf<Static<typeof Checkpoints>>().toEqualTypeOf<sdk.AuditCheckpoints>()
   expectTypeOf<Static<typeof TokenCount>>().toEqualTypeOf<sdk.TokenCount>()
   expectTypeOf<Static<typeof TokenStats>>().toEqualTypeOf<sdk.TokenStats>()
+  expectTypeOf<Static<typeof Rotation>>().toEqualTypeOf<sdk.Rotation>()
   expectTypeOf<Static<typeof Revocation>>().toEqualTypeOf<sdk.Revocation>()
   expectTypeOf<Static<typeof clients.OAuthClient>>().toEqualTypeOf<sdk.OAuthClient>()
   expectTypeOf<Static<typeof clients.IssuedClient>>().toEqualTypeOf<sdk.IssuedOAuthClient>()

@@ -70,12 +70,21 @@ const CHANGES: [name: string, work: (tokens: TokenStore) => Promise<unknown>, by
     (tokens) => tokens.revokeFamily(ID as GrantId, revocation),
     ['id', 'parent_id', 'family_id'],
   ],
-  ['superseding one', (tokens) => tokens.supersede(id, id, 1), ['id']],
+  ['superseding one', (tokens) => tokens.supersede(id, { by: id, atMs: 1, endsAtMs: 1 }), ['id']],
   ['spending one', (tokens) => tokens.spend(id, undefined, 1), ['id']],
   [
     'noting a use',
     (tokens) =>
-      tokens.recordUse([{ tokenId: id, lastUsedAtMs: 1, lastUsedIp: '127.0.0.1', count: 1 }]),
+      tokens.recordUse([
+        {
+          tokenId: id,
+          lastUsedAtMs: 1,
+          lastUsedIp: '127.0.0.1',
+          lastUsedVia: 'api',
+          lastUsedAgent: undefined,
+          count: 1,
+        },
+      ]),
     ['id'],
   ],
 ]

@@ -21,7 +21,9 @@ const code = (name: string) => expect.objectContaining({ code: name })
 const revoke = (node: Node, id: string, caller: Caller = t.admin) =>
   node.core.write((w) => w.revokeToken({ caller, id: id as never, reason: '' }))
 const rotate = (node: Node, id: string) =>
-  node.core.write((w) => w.rotateToken({ caller: t.admin, wish: { id: id as never }, via: 'api' }))
+  node.core.write((w) =>
+    w.rotateToken({ caller: t.admin, wish: { id: id as never, overlapSeconds: 0 }, via: 'api' }),
+  )
 const openSession = (node: Node, caller: Caller) =>
   node.core.openSessionFromToken({ caller, via: 'api', format: 'mintmark' })
 

@@ -60,7 +60,9 @@ describe('the state of a credential', () => {
     const revoked = await makeToken(server, {})
     await server.call('DELETE', `/api/v1/tokens/${revoked.id}`)
     const rotated = await makeToken(server, {})
-    await server.call('POST', `/api/v1/tokens/${rotated.id}/rotate`)
+    await server.call('POST', `/api/v1/tokens/${rotated.id}/rotate`, {
+      body: { overlapSeconds: 0 },
+    })
     const expiresAt = new Date(server.clock.now() + 1000).toISOString()
     const expired = await makeToken(server, { expiresAt })
     const elsewhere = await makeToken(server, { allowedIps: ['10.0.0.1'] })

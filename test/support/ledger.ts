@@ -146,6 +146,7 @@ function createToken({ ledger, newName }: Hand, owner: HeldUser): Attempt {
 function rotateToken({ ledger }: Hand, old: HeldToken): Attempt {
   const path = `/tokens/${old.id}`
   const idempotencyKey = `rotate-${old.id}`
+  const body = { overlapSeconds: 0 }
   const hold = ({ id, familyId, secret }: HeldToken) => {
     old.state = 'superseded'
     ledger.tokens.push({ ...old, id, familyId, secret, state: 'active' })
@@ -153,16 +154,16 @@ function rotateToken({ ledger }: Hand, old: HeldToken): Attempt {
   return {
     what: 'rotate',
     async send(rest) {
-      hold((await rest.call('POST', `${path}/rotate`, { idempotencyKey })).body)
+      hold((await rest.call('POST', `${path}/rotate`, { body, idempotencyKey })).body)
     },
     async settle(rest) {
-      const { body } = await rest.call('GET', path)
+      const { body: shown } = await rest.call('GET', path)
       const oldIsActive = await rest.isActive(old.secret)
-      const again = await rest.call('POST', `${path}/rotate`, { idempotencyKey })
+      const again = await rest.call('POST', `${path}/rotate`, { body, idempotencyKey })
       // Exactly one of the two was alive: the old one, or a successor that the retry hands out again.
-      if (oldIsActive === again.replayed || (body.state === 'active') !== oldIsActive) {
+      if (oldIsActive === again.replayed || (shown.state === 'active') !== oldIsActive) {
         throw new Error(
-          `Half rotated ${old.id}: ${body.state}, old active ${oldIsActive}, replayed ${again.replayed}.`,
+          `Half rotated ${old.id}: ${shown.state}, old active ${oldIsActive}, replayed ${again.replayed}.`,
         )
       }
       hold(again.body)

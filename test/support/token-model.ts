@@ -85,7 +85,7 @@ export function randomTokens(count: number, { number, pick, chance }: Dice): Tok
 
 function stateOf(row: TokenRow): string {
   if (row.revokedAtMs !== undefined) return 'revoked'
-  if (row.supersededAtMs !== undefined) return 'superseded'
+  if (row.supersededAtMs !== undefined && row.supersededAtMs <= NOW_MS) return 'superseded'
   return row.expiresAtMs !== undefined && row.expiresAtMs <= NOW_MS ? 'expired' : 'active'
 }
 

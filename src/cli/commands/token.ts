@@ -8,6 +8,7 @@ import { explainTokenCommand } from './token-explain.ts'
 import { tokenInventoryCommands } from './token-inventory.ts'
 import { readTokenCommands } from './token-read.ts'
 import { revokeTokenCommands } from './token-revoke.ts'
+import { rotateTokenCommands } from './token-rotation.ts'
 import { verifyTokenCommand } from './token-verify.ts'
 
 export function tokenCommands(program: Command, terminal: Terminal): void {
@@ -18,6 +19,7 @@ export function tokenCommands(program: Command, terminal: Terminal): void {
   tokenInventoryCommands(token, terminal)
   changeTokenCommands(token, terminal)
   revokeTokenCommands(token, terminal)
+  rotateTokenCommands(token, terminal)
   verifyTokenCommand(token, terminal)
   explainTokenCommand(token, terminal)
 }

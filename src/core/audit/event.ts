@@ -6,6 +6,8 @@ export const AUDIT_ACTIONS = [
   'token.created',
   'token.updated',
   'token.rotated',
+  'token.rotation_extended',
+  'token.rotation_finished',
   'token.revoked',
   'token.purged',
   'token.exported',

@@ -6,6 +6,7 @@ import { addressTest } from '../ip.ts'
 import { ADMIN_ROLE } from '../roles/role.ts'
 import type { Repositories } from '../store.ts'
 import { nameKey } from '../text.ts'
+import { MAX_OVERLAP_SECONDS } from '../tokens/overlap.ts'
 import { DEFAULT_POLICY, type Policy } from './policy.ts'
 import { restrained, restraintOf } from './restraint.ts'
 import { checkRules, type TokenRule } from './rule.ts'
@@ -16,6 +17,7 @@ const BOUNDS: Partial<Record<keyof Policy, [number, number]>> = {
   sessionIdleSeconds: [60, 30 * 86_400],
   defaultTokenTtlSeconds: [1, 36_600 * 86_400],
   maxTokenTtlSeconds: [1, 36_600 * 86_400],
+  rotationOverlapSeconds: [0, MAX_OVERLAP_SECONDS],
   lockoutAttempts: [1, 100],
   lockoutSeconds: [1, 30 * 86_400],
   passwordTtlSeconds: [3600, 3650 * 86_400],

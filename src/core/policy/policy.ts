@@ -15,6 +15,8 @@ export interface Policy {
   maxTokenTtlSeconds: number | undefined
   /** What tokens of some kinds, or of members of some groups, must keep to besides. */
   tokenRules: readonly TokenRule[]
+  /** How long the old secret of a rotated token goes on when nobody says otherwise. */
+  rotationOverlapSeconds: number
   /** After so many wrong passwords in a row the account refuses logins for a while. */
   lockoutEnabled: boolean
   lockoutAttempts: number
@@ -35,6 +37,7 @@ export const DEFAULT_POLICY: Policy = {
   defaultTokenTtlSeconds: 90 * 86_400,
   maxTokenTtlSeconds: undefined,
   tokenRules: [],
+  rotationOverlapSeconds: 86_400,
   lockoutEnabled: true,
   lockoutAttempts: 10,
   lockoutSeconds: 900,

@@ -19,6 +19,7 @@ function entry(name: string, ownerId = 'owner'): CacheEntry {
     policy: undefined,
     budget: undefined,
     plainUntilMs: 0,
+    use: undefined,
     active: { active: true, principal },
     lastUsedAtMs: 0,
   }

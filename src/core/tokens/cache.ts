@@ -6,6 +6,7 @@ import type { Principal } from '../rights.ts'
 import type { SecretKey } from '../secret.ts'
 import type { Change } from '../store.ts'
 import type { Token } from './token.ts'
+import type { Counted } from './usage.ts'
 
 /** What the policy forbids a token that its own limits allow. */
 export interface PolicyHold extends Restraint {
@@ -16,7 +17,7 @@ export interface PolicyHold extends Restraint {
 const OF_NO_TOKEN = new Set<Change['subject']>(['client', 'import'])
 
 /** A known secret with everything needed to decide about it. */
-export interface CacheEntry {
+export interface CacheEntry extends Counted {
   key: SecretKey
   /** Its token is as the policy lets it be. */
   principal: Principal

@@ -85,6 +85,7 @@ const entries = fc
       policy: policyEnds === undefined ? undefined : aHold(policyEnds),
       budget: isSpent ? spentBudget : undefined,
       plainUntilMs: 0,
+      use: undefined,
       active: { active: true, principal },
       lastUsedAtMs: 10,
     }

@@ -25,7 +25,7 @@ type Check = (entry: CacheEntry, demand: Demand, nowMs: number) => Refusal | und
  * which only our own doors ask for.
  */
 export const CHECKS: readonly (readonly [CheckName, Check])[] = [
-  ['state', whyEnded],
+  ['state', (entry, _, nowMs) => whyEnded(entry, nowMs)],
   ['expiry', (entry, _, nowMs) => whyExpired(entry, nowMs)],
   ['idle', (entry, _, nowMs) => whyIdle(entry, nowMs)],
   ['owner', whyDisabled],
@@ -49,7 +49,7 @@ export function firstRefusal(
   nowMs: number,
 ): Refusal | undefined {
   return (
-    whyEnded(entry) ??
+    whyEnded(entry, nowMs) ??
     whyExpired(entry, nowMs) ??
     whyIdle(entry, nowMs) ??
     whyDisabled(entry) ??
@@ -65,9 +65,10 @@ export function firstRefusal(
   )
 }
 
-function whyEnded({ principal: { token } }: CacheEntry): Refusal | undefined {
+function whyEnded({ principal: { token } }: CacheEntry, nowMs: number): Refusal | undefined {
   if (token.revokedAtMs !== undefined) return 'revoked'
-  return token.supersededAtMs === undefined ? undefined : 'superseded'
+  const { supersededAtMs } = token
+  return supersededAtMs !== undefined && supersededAtMs <= nowMs ? 'superseded' : undefined
 }
 
 function whyExpired({ saved: token }: CacheEntry, nowMs: number): Refusal | undefined {

@@ -6,7 +6,7 @@ import { hasGroup, holdsScope, type Owner, type Rights } from '../rights.ts'
 import type { PolicyHold } from './cache.ts'
 import type { ExplainedCheck, Outcome } from './explanation.ts'
 import type { Presented } from './presented.ts'
-import type { Token } from './token.ts'
+import { isOauthKind, type Token } from './token.ts'
 import type { Demand } from './verdict.ts'
 
 /** All that the sentences speak of. */
@@ -101,7 +101,7 @@ const SENTENCES: Record<ExplainedCheck, Sentences> = {
     skipped: () => 'Not looked up, because it cannot be one of ours.',
   },
   state: {
-    passed: () => 'It was neither revoked nor replaced.',
+    passed: statePassed,
     failed: stateFailed,
     skipped: () => NOT_REACHED,
   },
@@ -221,6 +221,14 @@ function timesFailed(facts: Facts): string {
     : 'Its times are none that this server signs. Compare the clocks of the servers, and get a new access token.'
 }
 
+function statePassed({ token }: Facts): string {
+  if (token?.supersededAtMs === undefined) return 'It was neither revoked nor replaced.'
+  const at = instant(token.supersededAtMs)
+  return token.supersededBy === undefined
+    ? `It ends at ${at} with the token that it was derived from, which is being rotated. Derive a new one from its successor.`
+    : `It is being rotated and goes on until ${at}. Take over the secret of the token ${token.supersededBy} before.`
+}
+
 function stateFailed({ token }: Facts): string {
   if (token?.revokedAtMs !== undefined) {
     const reason = token.revokeReason ? ` (${token.revokeReason})` : ''
@@ -228,6 +236,13 @@ function stateFailed({ token }: Facts): string {
   }
   const at = instant(token?.supersededAtMs)
   if (token?.kind === 'oauth_code') return `It was redeemed at ${at}. Sign in again for a new code.`
+  if (
+    token?.supersededBy === undefined &&
+    token?.parentId !== undefined &&
+    !isOauthKind(token.kind)
+  ) {
+    return `It ended at ${at} with the token that it was derived from, which was rotated. Derive a new one from its successor.`
+  }
   return token?.supersededBy === undefined
     ? `It was used up at ${at}. Get a new one.`
     : `It was replaced at ${at} by the token ${token.supersededBy}. Use that one's secret.`

@@ -91,7 +91,7 @@ async function explanationOf(
   const { found, presented, demand, nowMs } = subject
   const token = found && deps.usage.overlay(await freshest(deps, found.token))
   const owner = found?.entry && (await deps.loadOwner(found.token.ownerId))
-  const end = found && endOf(found, derivedEndMs(presented))
+  const end = found && endOf(found, { derivedUntilMs: derivedEndMs(presented), nowMs })
   const facts: Facts = {
     presented,
     demand,
@@ -141,12 +141,16 @@ async function lostOf(
   return [...lostRights(limits, owner, { roles, groupNames }), ...withheld]
 }
 
-function endOf({ token, entry }: Inspected, derivedUntilMs: number | undefined): End {
+function endOf(
+  { token, entry }: Inspected,
+  { derivedUntilMs, nowMs }: { derivedUntilMs: number | undefined; nowMs: number },
+): End {
   if (token.revokedAtMs !== undefined) return { atMs: token.revokedAtMs, because: 'revoked' }
-  if (token.supersededAtMs !== undefined) {
+  if (token.supersededAtMs !== undefined && token.supersededAtMs <= nowMs) {
     return { atMs: token.supersededAtMs, because: 'superseded' }
   }
   const ends: End[] = [
+    { atMs: token.supersededAtMs, because: 'superseded' },
     { atMs: token.expiresAtMs, because: 'expiry' },
     { atMs: entry && idleEndMs(entry), because: 'idle' },
     { atMs: entry?.policy?.endMs?.value, because: 'policy' },

@@ -169,6 +169,8 @@ export interface TokenDraft {
   familyId?: TokenId | GrantId
   /** Of the token this one succeeds. */
   successorOf?: Token
+  /** Until when the secret of that one goes on. */
+  overlapEndsAtMs?: number
   parentId?: TokenId
 }
 
@@ -234,6 +236,7 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
     ...(draft.engineRecord === undefined ? {} : { engineRecord: draft.engineRecord }),
     ...(draft.idClaims === undefined ? {} : { idClaims: draft.idClaims }),
     ...(before?.serial === undefined ? {} : { serial: before.serial }),
+    ...(draft.overlapEndsAtMs === undefined ? {} : { overlapEndsAtMs: draft.overlapEndsAtMs }),
   })
   await tx.changes.append({ subject: 'token', id })
   await deps.audit(tx, draft.actor, {
@@ -243,7 +246,10 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
     subjectId: id,
     before:
       before === undefined ? undefined : { tokenId: before.id, expiresAtMs: before.expiresAtMs },
-    after: tokenFacts(token),
+    after: {
+      ...tokenFacts(token),
+      ...(before === undefined ? {} : { overlapEndsAtMs: token.overlapEndsAtMs ?? null }),
+    },
   })
   return { token, secret: new Secret(text) }
 }

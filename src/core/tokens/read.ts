@@ -22,6 +22,16 @@ export async function getTokenBySerial(deps: Deps, caller: Caller, serial: numbe
   return visible(deps, caller, await deps.store.tokens.bySerial(serial))
 }
 
+/**
+ * The serial of a token's lineage, which is its current member's; undefined: that is not kept any more.
+ * For a token that was presented, so that nothing is learnt that its holder does not know.
+ */
+export async function serialOfLineage(deps: Deps, token: Token): Promise<number | undefined> {
+  if (token.serial !== undefined || token.supersededBy === undefined) return token.serial
+  const successor = await deps.store.tokens.byId(token.supersededBy)
+  return successor === undefined ? undefined : serialOfLineage(deps, successor)
+}
+
 function visible(deps: Deps, caller: Caller, token: Token | undefined): Token {
   if (token === undefined) throw notFound('token')
   mustBeVisible(caller.principal, 'token.read', { what: token, policy: deps.policy() })

@@ -10,19 +10,24 @@ import { termsFor } from '../policy/terms.ts'
 import type { Repositories } from '../store.ts'
 import { expiryOf, type Issued, saveToken, standsFor, type TokenWish } from './issue.ts'
 import { descentOf } from './lineage.ts'
+import { finishPredecessors, overlapEnd } from './overlap.ts'
 import { revokeDerived } from './revoke.ts'
-import { isOauthKind, stateOf, type Via } from './token.ts'
+import { isOauthKind, stateOf, type Token, type Via } from './token.ts'
 
 export interface RotationWish {
   id: TokenId
-  /** Absent: the old token's end stays. */
+  /** Absent: the old token's end stays, unless the policy gives less by now. */
   expires?: TokenWish['expires']
+  /** How long the old secret goes on beside the new one. 0: not at all. Absent: as the policy says. */
+  overlapSeconds?: number
 }
 
 /**
- * Replaces a token by a successor with the same rights, name and serial; the old secret stops working
- * with the commit, and so do the sessions opened with it. Two racing rotations have one winner, the other gets `conflict`.
- * Throws `not_found`, `forbidden`, `beyond_rights`, `beyond_policy`, `token_not_active`, `conflict`.
+ * Replaces a token by a successor with the same rights, name and serial. The old secret goes on until
+ * the overlap ends, and then stops by itself, as does what was derived from it; without an overlap with
+ * the commit, and then the new secret is the only one of its family. Two racing rotations have one
+ * winner, the other gets `conflict`. Throws `not_found`, `forbidden`, `beyond_rights`, `beyond_policy`,
+ * `token_not_active`, `conflict`, `invalid_input`.
  */
 export async function rotateToken(
   deps: Deps,
@@ -54,21 +59,36 @@ export async function rotateToken(
   }
   const terms = termsFor(policy, { kind: old.kind, groups: owner.groups })
   mustBeCreator(caller.principal, terms)
+  mustNotBeSuperseded(old)
+  const endsAtMs = overlapEnd(old, {
+    seconds: wish.overlapSeconds ?? policy.rotationOverlapSeconds,
+    nowMs,
+  })
   // Whoever rotates learns the new secret, so the token must not reach further than the caller's own.
   mustBeWithin(old.limits, caller.principal.token.limits)
   const wanted =
-    wish.expires === undefined ? old.expiresAtMs : expiryOf(wish.expires, { terms, nowMs })
+    wish.expires === undefined
+      ? earliest(old.expiresAtMs, expiryOf('never', { terms, nowMs }))
+      : expiryOf(wish.expires, { terms, nowMs })
   const expiresAtMs = boundExpiry(wanted, {
     creator: await standsFor(deps, tx, caller.principal.token),
     explicit: typeof wish.expires === 'number',
   })
   const { token: bounded } = await descentOf(tx, { ...old, expiresAtMs })
   const id = deps.newId() as TokenId
-  if (!(await tx.tokens.supersede(old.id, id, nowMs))) {
+  if (!(await tx.tokens.supersede(old.id, { by: id, atMs: nowMs, endsAtMs }))) {
     throw new CoreError('conflict', 'The token was changed by someone else meanwhile. Look again.')
   }
   await tx.changes.append({ subject: 'token', id: old.id })
-  await revokeDerived(deps, tx, { actor: caller, id: old.id, reason: 'token rotated' })
+  const isAtOnce = endsAtMs <= nowMs
+  if (isAtOnce) {
+    await revokeDerived(deps, tx, { actor: caller, id: old.id, reason: 'token rotated' })
+    await finishPredecessors(deps, tx, { actor: caller, token: old })
+  } else {
+    for (const derived of await tx.tokens.endDerived(old.id, { endsAtMs, atMs: nowMs })) {
+      await tx.changes.append({ subject: 'token', id: derived })
+    }
+  }
   return saveToken(deps, tx, {
     id,
     actor: caller,
@@ -84,5 +104,22 @@ export async function rotateToken(
     via,
     format: old.format === 'chosen' ? 'mintmark' : old.format,
     successorOf: old,
+    ...(isAtOnce ? {} : { overlapEndsAtMs: endsAtMs }),
   })
+}
+
+/** Of an active token. Throws `conflict`. */
+function mustNotBeSuperseded({ supersededAtMs, supersededBy }: Token): void {
+  if (supersededAtMs === undefined) return
+  const end = new Date(supersededAtMs).toISOString()
+  throw new CoreError(
+    'conflict',
+    supersededBy === undefined
+      ? `The token ends at ${end} with the one it was derived from, which is being rotated. Derive a new one from its successor.`
+      : `The token is being rotated until ${end}. Finish that rotation first, or rotate its successor ${supersededBy}.`,
+  )
+}
+
+function earliest(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b)
 }

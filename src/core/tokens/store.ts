@@ -3,6 +3,7 @@ import type { Position } from '../page.ts'
 import type { SecretDigest } from '../secret.ts'
 import type { Roots } from './inventory-store.ts'
 import type { Token, TokenKind, TokenState, Via } from './token.ts'
+import type { UseVia } from './use.ts'
 
 /** A token about to be saved; the store gives the serial unless it is taken over. */
 export type NewToken = Omit<
@@ -13,8 +14,11 @@ export type NewToken = Omit<
   | 'revokeReason'
   | 'supersededAtMs'
   | 'supersededBy'
+  | 'overlapEndsAtMs'
   | 'lastUsedAtMs'
   | 'lastUsedIp'
+  | 'lastUsedVia'
+  | 'lastUsedAgent'
   | 'useCount'
 > & {
   nameKey: string | undefined
@@ -22,6 +26,8 @@ export type NewToken = Omit<
   pepperId: string
   creatorTokenId: TokenId | undefined
   serial?: number
+  /** Of a successor whose predecessor's secret goes on for a while. */
+  overlapEndsAtMs?: number
   /** Of OAuth tokens: what the engine keeps of it, sealed, and the claims of its ID token. */
   engineRecord?: string
   idClaims?: Record<string, unknown>
@@ -83,8 +89,12 @@ export type Hit = Pick<Token, 'id' | 'kind'>
 
 export interface Usage {
   tokenId: TokenId
+  /** 0: it was refused alone. */
   lastUsedAtMs: number
+  /** What is not known here and below stays as it was. */
   lastUsedIp: string | undefined
+  lastUsedVia: UseVia | undefined
+  lastUsedAgent: string | undefined
   /** Uses since the last flush. */
   count: number
 }
@@ -142,10 +152,26 @@ export interface TokenStore {
     },
   ): Promise<void>
   /**
-   * One conditional statement: gives the serial and name free for the successor. False when the token
-   * was revoked or superseded meanwhile, so two racing rotations have one winner.
+   * One conditional statement: gives the serial and name free for the successor; the secret stops at
+   * `endsAtMs`. False when the token was revoked or superseded meanwhile, so two racing rotations have
+   * one winner.
    */
-  supersede(id: TokenId, by: TokenId, atMs: number): Promise<boolean>
+  supersede(id: TokenId, to: { by: TokenId; atMs: number; endsAtMs: number }): Promise<boolean>
+  /** The token that this one has taken the place of, if it is still kept. */
+  predecessorOf(token: Pick<Token, 'id' | 'familyId'>): Promise<Token | undefined>
+  /**
+   * Lets everything derived from a token end with it at `endsAtMs`, unless it ends before. What is
+   * derived later takes that end over when it is inserted. Returns whom it hit.
+   */
+  endDerived(id: TokenId, to: { endsAtMs: number; atMs: number }): Promise<TokenId[]>
+  /**
+   * Moves the end of an overlap, of the successor's knowledge of it, and of what was derived, except
+   * OAuth tokens, which have passed their end on to others. Returns whom it hit.
+   */
+  moveOverlap(
+    old: Pick<Token, 'id' | 'supersededAtMs' | 'supersededBy'>,
+    to: { endsAtMs: number; atMs: number },
+  ): Promise<TokenId[]>
   /** The latest use among the tokens of each grant. */
   lastUses(ids: GrantId[]): Promise<Map<GrantId, number>>
   /**

@@ -1,6 +1,7 @@
 import type { Mode } from '../groups/group.ts'
 import type { ClientId, GroupId, TokenId, UserId } from '../id.ts'
 import type { SecretFormat } from '../secret.ts'
+import type { UseVia } from './use.ts'
 
 export const TOKEN_KINDS = [
   'api',
@@ -87,10 +88,18 @@ export interface Token {
   revokedAtMs: number | undefined
   revokedBy: UserId | undefined
   revokeReason: string | undefined
+  /**
+   * When the secret stops, because a successor has taken its place; of what was derived from a rotated
+   * token, when that one stops. Until then, while old and new overlap, the token is active.
+   */
   supersededAtMs: number | undefined
   supersededBy: TokenId | undefined
+  /** Of a successor: until when its predecessor's secret works, too. */
+  overlapEndsAtMs: number | undefined
   lastUsedAtMs: number | undefined
   lastUsedIp: string | undefined
+  lastUsedVia: UseVia | undefined
+  lastUsedAgent: string | undefined
   useCount: number
   /** Of tokens that an OAuth2 client was given. */
   oauth: OauthFacts | undefined
@@ -120,7 +129,20 @@ export function stateOf(
   nowMs: number,
 ): TokenState {
   if (token.revokedAtMs !== undefined) return 'revoked'
-  if (token.supersededAtMs !== undefined) return 'superseded'
+  if (token.supersededAtMs !== undefined && token.supersededAtMs <= nowMs) return 'superseded'
   if (token.expiresAtMs !== undefined && token.expiresAtMs <= nowMs) return 'expired'
   return 'active'
+}
+
+/** When the token stops unless somebody revokes it before; undefined: never. */
+export function endOf(token: Pick<Token, 'expiresAtMs' | 'supersededAtMs'>): number | undefined {
+  const { expiresAtMs, supersededAtMs } = token
+  if (expiresAtMs === undefined || supersededAtMs === undefined)
+    return expiresAtMs ?? supersededAtMs
+  return Math.min(expiresAtMs, supersededAtMs)
+}
+
+/** Whether a successor has been made, and the old secret still works beside its own. */
+export function isBeingRotated(token: Token, nowMs: number): boolean {
+  return token.supersededBy !== undefined && stateOf(token, nowMs) === 'active'
 }

@@ -1,6 +1,7 @@
 import type { Mode } from '../groups/group.ts'
 import type { Principal } from '../rights.ts'
 import type { TokenKind } from './token.ts'
+import type { UseVia } from './use.ts'
 
 /** Why a token is refused. For callers allowed to know; everybody else hears a bare "no". */
 export type Refusal =
@@ -44,9 +45,12 @@ export interface Demand {
   audience?: string
   /** Thumbprint of the key whose possession the presenter has proven (DPoP). */
   boundKey?: string
+  /** Through what it was presented, and with which user agent; for the figures alone. */
+  via?: UseVia
+  userAgent?: string
   /** The asker looks at audience and key by itself. */
   ignoresBinding?: boolean
 }
 
-/** Nothing beyond being alive; the object itself, so that this is seen at a glance. */
+/** Nothing beyond being alive, asked by a service; the object itself, so that this is seen at a glance. */
 export const NO_DEMAND: Demand = Object.freeze({})

@@ -14,9 +14,10 @@ import type { OwnerCache } from '../users/owner-cache.ts'
 import { type CacheEntry, type VerdictCache, verdictCache } from './cache.ts'
 import { firstRefusal } from './checks.ts'
 import { descentOf } from './lineage.ts'
-import type { Token } from './token.ts'
-import type { UsageCollector } from './usage.ts'
-import { type Demand, NO_DEMAND, type Verdict } from './verdict.ts'
+import { endOf, type Token } from './token.ts'
+import type { AgentSource, UsageCollector } from './usage.ts'
+import type { UseVia } from './use.ts'
+import { type Demand, NO_DEMAND, type Refusal, type Verdict } from './verdict.ts'
 
 /** A secret that the cache holds. Nothing says that its token is alive. */
 export interface KnownSecret {
@@ -30,6 +31,13 @@ export interface Inspected {
   entry: CacheEntry | undefined
 }
 
+/** How a known secret was presented. */
+export interface Presentation {
+  readonly ip: string
+  readonly via: UseVia
+  readonly agent: AgentSource
+}
+
 export interface Verifier {
   /**
    * Is this secret good, and for this? Answers synchronously when the secret is known to the cache or
@@ -41,10 +49,9 @@ export interface Verifier {
   /** What the cache knows of a secret; decides nothing and counts no use. */
   lookUp(secret: string): KnownSecret | undefined
   /**
-   * The verdict, as of now, on a secret looked up before and presented from `ip`; undefined: the cache
-   * knows it no longer.
+   * The verdict, as of now, on a secret looked up before; undefined: the cache knows it no longer.
    */
-  verifyKnown(key: SecretKey, ip: string): Verdict | undefined
+  verifyKnown(key: SecretKey, presented: Presentation): Verdict | undefined
   /** What `verify` would decide about a secret, undecided; counts no use and caches nothing. */
   inspect(secret: string): Promise<Inspected | undefined>
   /** Whether an imported secret may be spelled like this, though none of ours is. */
@@ -105,12 +112,12 @@ export function createVerifier(deps: {
     return cache.byKey(keyOf(secret))
   }
 
-  function verifyKnown(key: SecretKey, ip: string): Verdict | undefined {
+  function verifyKnown(key: SecretKey, { ip, via, agent }: Presentation): Verdict | undefined {
     const entry = cache.byKey(key)
     if (entry === undefined) return undefined
     const nowMs = clock.now()
-    if (nowMs < entry.plainUntilMs) return accept(entry, nowMs, ip)
-    return entry.budget === undefined ? verdictOn(entry, { ip }, nowMs) : undefined
+    if (nowMs < entry.plainUntilMs) return accept(entry, nowMs, ip, via, agent)
+    return entry.budget === undefined ? verdictOn(entry, { ip, via }, nowMs, agent) : undefined
   }
 
   async function verifyCold(secret: string, key: SecretKey, demand: Demand): Promise<Verdict> {
@@ -180,6 +187,7 @@ export function createVerifier(deps: {
       budget,
       plainUntilMs: budget === undefined ? plainUntilMs(principal) : 0,
       active: { active: true, principal },
+      use: undefined,
       lastUsedAtMs: usage.lastUsedAtMs(token.id) ?? token.lastUsedAtMs ?? token.createdAtMs,
     }
   }
@@ -201,18 +209,26 @@ export function createVerifier(deps: {
 
   function decide(entry: CacheEntry, demand: Demand): Verdict | Promise<Verdict> {
     const nowMs = clock.now()
-    if (demand === NO_DEMAND && nowMs < entry.plainUntilMs) return accept(entry, nowMs, undefined)
+    if (demand === NO_DEMAND && nowMs < entry.plainUntilMs) {
+      return accept(entry, nowMs, undefined, 'verify', undefined)
+    }
     const verdict = verdictOn(entry, demand, nowMs)
     return verdict ?? refillBudget(entry, demand, nowMs)
   }
 
   /** Undefined: nothing but this node's share of a rate is missing. */
-  function verdictOn(entry: CacheEntry, demand: Demand, nowMs: number): Verdict | undefined {
+  function verdictOn(
+    entry: CacheEntry,
+    demand: Demand,
+    nowMs: number,
+    agent: AgentSource = demand.userAgent,
+  ): Verdict | undefined {
     const reason = firstRefusal(entry, demand, nowMs)
+    if (reason !== undefined) usage.refuse(entry, nowMs, reason)
     if (reason === 'rate_limited') return tooOften(entry, nowMs)
     if (reason !== undefined) return { active: false, reason, principal: entry.principal }
     if (entry.budget?.take(nowMs) === false) return undefined
-    return accept(entry, nowMs, demand.ip)
+    return accept(entry, nowMs, demand.ip, demand.via ?? 'verify', agent)
   }
 
   /** Decides anew afterwards: much can happen while the database answers. */
@@ -226,9 +242,16 @@ export function createVerifier(deps: {
     return token === undefined ? UNKNOWN : admit(token, { key: entry.key, epoch, demand })
   }
 
-  function accept(entry: CacheEntry, nowMs: number, ip: string | undefined): Verdict {
+  // One by one, because an object to hold them would be one more for every question.
+  function accept(
+    entry: CacheEntry,
+    nowMs: number,
+    ip: string | undefined,
+    via: UseVia,
+    agent: AgentSource,
+  ): Verdict {
     entry.lastUsedAtMs = nowMs
-    usage.record(entry.principal.token.id, nowMs, ip)
+    usage.record(entry, nowMs, ip, via, agent)
     return entry.active
   }
 
@@ -255,11 +278,10 @@ function keyOfId(id: TokenId): SecretKey {
 
 /** As `firstRefusal` would have it; what depends on more than the clock is never plain. */
 function plainUntilMs({ token, user }: Principal): number {
-  const isDead =
-    token.revokedAtMs !== undefined || token.supersededAtMs !== undefined || !user.active
+  const isDead = token.revokedAtMs !== undefined || !user.active
   const isConditional =
     token.idleSeconds !== undefined || token.limits.allowedIps !== null || token.oauth !== undefined
-  return isDead || isConditional ? 0 : (token.expiresAtMs ?? Number.POSITIVE_INFINITY)
+  return isDead || isConditional ? 0 : (endOf(token) ?? Number.POSITIVE_INFINITY)
 }
 
 function testOf(ranges: readonly string[] | null): AddressTest | undefined {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Principal } from '../../core/rights.ts'
+import { endOf } from '../../core/tokens/token.ts'
 import type { AccessJwts } from '../../http/access-jwt.ts'
 import { principalInfo, tokenResponse } from './map.ts'
 import type { TokenResponse, UserInfo } from './wire.ts'
@@ -15,7 +16,7 @@ export type AccessTokens = (principal: Principal) => Promise<TokenResponse>
 /** Makes access tokens that existing resource servers decode, for what a principal may do now. */
 export function accessTokens({ jwts, clock }: { jwts: AccessJwts; clock: Clock }): AccessTokens {
   return async (principal) => {
-    const endMs = principal.token.expiresAtMs ?? Number.POSITIVE_INFINITY
+    const endMs = endOf(principal.token) ?? Number.POSITIVE_INFINITY
     const latestMs = Math.min(clock.now() + TTL_SECONDS * 1000, endMs)
     // `exp` counts whole seconds, and the answer must not promise more than the token.
     const expiresAtMs = Math.floor(latestMs / 1000) * 1000

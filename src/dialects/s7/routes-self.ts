@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { CoreError } from '../../core/errors.ts'
 import type { Principal } from '../../core/rights.ts'
-import { callerOf, mustNotWait, originOf } from '../../http/auth.ts'
+import { callerOf, mustNotWait, originOf, presentedBy } from '../../http/auth.ts'
 import { ambiguous, bearerCredential } from '../../http/credential.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import type { Scope } from '../../http/scope.ts'
@@ -46,7 +46,7 @@ export function selfRoutes(app: Scope, { core, jwts, mint, cookieSession }: Self
     if (secret === undefined) {
       throw new CoreError('unauthenticated', 'This needs a credential. Send a refresh token.')
     }
-    const demand = { kinds: REFRESH_KINDS, ip: request.ip }
+    const demand = { ...presentedBy(request, 's7'), kinds: REFRESH_KINDS }
     const verdict = await core.verifier.verify(secret, demand)
     mustNotWait(verdict)
     if (!verdict.active || !isRefreshToken(verdict.principal.token)) {

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { CoreError } from '../../core/errors.ts'
+import { endOf } from '../../core/tokens/token.ts'
 import type { Session } from '../../core/users/session.ts'
 import { originOf } from '../../http/auth.ts'
 import type { ApiParts } from '../../http/parts.ts'
@@ -170,7 +171,7 @@ export function signInRoutes(app: Scope, parts: SignInParts): void {
 
   /** Where scripts cannot read it; `/refresh` with `Bearer None` uses it. */
   function keepInCookie(reply: FastifyReply, { token, secret }: Session): void {
-    const endMs = token.expiresAtMs ?? core.clock.now()
+    const endMs = endOf(token) ?? core.clock.now()
     cookieSession.write(reply, secret.reveal(), endMs)
   }
 }

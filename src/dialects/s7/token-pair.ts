@@ -1,6 +1,7 @@
 import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Issued } from '../../core/tokens/issue.ts'
+import { endOf } from '../../core/tokens/token.ts'
 import type { AccessTokens } from './access-token.ts'
 import { tokenResponse } from './map.ts'
 import type { Tokens } from './wire.ts'
@@ -17,12 +18,12 @@ export function tokenPairs({
 }): TokenPairs {
   return async ({ token, secret }, ip) => {
     // The first access token is made like every other: from what the verifier says of the source.
-    const verdict = await core.verifier.verify(secret.reveal(), { ip })
+    const verdict = await core.verifier.verify(secret.reveal(), { ip, via: 's7' })
     if (!verdict.active) {
       throw new CoreError('conflict', 'The token was changed by someone else meanwhile.')
     }
     return {
-      refreshToken: tokenResponse(secret.reveal(), token.expiresAtMs),
+      refreshToken: tokenResponse(secret.reveal(), endOf(token)),
       accessToken: await mint(verdict.principal),
     }
   }

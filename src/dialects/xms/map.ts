@@ -5,7 +5,7 @@ import type { Policy } from '../../core/policy/policy.ts'
 import { ADMIN_ROLE } from '../../core/roles/role.ts'
 import type { Secret } from '../../core/secret.ts'
 import type { Span } from '../../core/tokens/read.ts'
-import type { Token, TokenState } from '../../core/tokens/token.ts'
+import { endOf, type Token, type TokenState } from '../../core/tokens/token.ts'
 import type { UserLabel } from '../../core/users/manage.ts'
 import type { User } from '../../core/users/user.ts'
 import type { AccessToken, AuthSecurityPolicy, ListQuery, SessionToken } from './wire.ts'
@@ -55,7 +55,7 @@ export function sessionOut(session: {
   return {
     create: instant(token.createdAtMs),
     // Sessions always end; the type is that of tokens of any kind.
-    expires: instant(token.expiresAtMs ?? token.createdAtMs),
+    expires: instant(endOf(token) ?? token.createdAtMs),
     roles: [...session.roles].sort(),
     user: {
       id: user.serial,

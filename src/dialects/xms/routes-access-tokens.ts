@@ -160,7 +160,9 @@ function regenerateRoute(app: Scope, { core }: ApiParts): void {
     async (request) => {
       const caller = callerOf(request)
       const { id } = await accessToken(core, caller, request.params.id)
-      const issued = await core.write((w) => w.rotateToken({ caller, wish: { id }, via: 'xms' }))
+      const issued = await core.write((w) =>
+        w.rotateToken({ caller, wish: { id, overlapSeconds: 0 }, via: 'xms' }),
+      )
       return showIssued(core, issued)
     },
   )

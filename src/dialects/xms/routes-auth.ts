@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { CoreError } from '../../core/errors.ts'
 import { mustBeSession } from '../../core/users/login.ts'
 import type { Session } from '../../core/users/session.ts'
-import { callerOf, mustNotWait, originOf, verdictOn } from '../../http/auth.ts'
+import { callerOf, mustNotWait, originOf, presentedBy, verdictOn } from '../../http/auth.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import type { Scope } from '../../http/scope.ts'
 import { publicDoor } from '../../http/server.ts'
@@ -77,7 +77,7 @@ async function exchange(
   request: FastifyRequest,
   secret: string,
 ): Promise<Session> {
-  const verdict = await verdictOn(secret, { core, jwts, demand: { ip: request.ip } })
+  const verdict = await verdictOn(secret, { core, jwts, demand: presentedBy(request, 'xms') })
   mustNotWait(verdict)
   if (!verdict.active) throw new CoreError('unauthenticated', 'The token is not valid.')
   const caller = { principal: verdict.principal, origin: originOf(request, 'xms') }

@@ -3,7 +3,7 @@ import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { LoginWish } from '../../core/users/login.ts'
 import type { Session } from '../../core/users/session.ts'
-import { originOf } from '../../http/auth.ts'
+import { originOf, presentedBy } from '../../http/auth.ts'
 import type { LoginKeys } from './login-keys.ts'
 import { allRoles, sessionOut } from './map.ts'
 import type { LoginForm, PasswordUser } from './wire.ts'
@@ -39,7 +39,7 @@ export async function passwordOf(core: Core, keys: LoginKeys, form: LoginForm): 
 
 /** A session with the rights it has, as those who open one see it. */
 export async function showSession(core: Core, request: FastifyRequest, session: Session) {
-  const verdict = await core.verifier.verify(session.secret.reveal(), { ip: request.ip })
+  const verdict = await core.verifier.verify(session.secret.reveal(), presentedBy(request, 'xms'))
   if (!verdict.active) {
     throw new CoreError('unauthenticated', 'The session ended as it began. Log in again.')
   }

@@ -1,5 +1,6 @@
 import type { Static } from 'typebox'
 import type { Principal } from '../../core/rights.ts'
+import type { Token } from '../../core/tokens/token.ts'
 import type { Demand, Verdict } from '../../core/tokens/verdict.ts'
 import { type LaneAnswer, type LaneRoute, laneAnswer } from '../../http/lane.ts'
 import type { ApiParts } from '../../http/parts.ts'
@@ -7,7 +8,7 @@ import type { Scope } from '../../http/scope.ts'
 import { accessTokenOut, SHOWN_KIND } from './map.ts'
 import { AccessTokenResp, failures, ValidateQuery } from './wire.ts'
 
-const DEMAND: Demand = { kinds: [SHOWN_KIND] }
+const DEMAND: Demand = { kinds: [SHOWN_KIND], via: 'validate' }
 
 /** Which check failed is nobody's business here. */
 const REFUSAL = laneAnswer(403, {
@@ -16,7 +17,9 @@ const REFUSAL = laneAnswer(403, {
   details: '',
 })
 
-function judge({ metrics }: Pick<ApiParts, 'metrics'>): (verdict: Verdict) => LaneAnswer {
+type Judge = (verdict: Verdict) => LaneAnswer | Promise<LaneAnswer>
+
+function judge({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'>): Judge {
   /** By principal, which is one and the same object for as long as its token is cached. */
   const valid = new WeakMap<Principal, LaneAnswer>()
   return (verdict) => {
@@ -24,22 +27,31 @@ function judge({ metrics }: Pick<ApiParts, 'metrics'>): (verdict: Verdict) => La
     if (!verdict.active) return REFUSAL
     const known = valid.get(verdict.principal)
     if (known !== undefined) return known
-    const { token, user } = verdict.principal
-    const answer = laneAnswer(200, { access_token: { ...accessTokenOut(token, user), used: true } })
-    valid.set(verdict.principal, answer)
+    const { token } = verdict.principal
+    if (token.serial !== undefined) return answerOn(verdict.principal, token)
+    // While it is being rotated, its number is its successor's already.
+    return core.read
+      .serialOfLineage(token)
+      .then((serial) => answerOn(verdict.principal, { ...token, serial }))
+  }
+
+  function answerOn(principal: Principal, token: Token): LaneAnswer {
+    const shown = accessTokenOut(token, principal.user)
+    const answer = laneAnswer(200, { access_token: { ...shown, used: true } })
+    valid.set(principal, answer)
     return answer
   }
 }
 
 /** Is this access token good? What services behind XMS ask on each of their requests. */
 export function validateRoute(app: Scope, { core, metrics }: ApiParts): void {
-  const judged = judge({ metrics })
+  const judged = judge({ core, metrics })
   app.post(
     '/access-tokens::validate',
     { schema: { querystring: ValidateQuery, response: { 200: AccessTokenResp, ...failures } } },
     async (request, reply) => {
       const subject = request.query.subject_access_token
-      const { status, json } = judged(await core.verifier.verify(subject, DEMAND))
+      const { status, json } = await judged(await core.verifier.verify(subject, DEMAND))
       // Fastify sends a string as it is; the type wants the object that it was made from.
       const body = json as unknown as Static<typeof AccessTokenResp>
       reply.header('content-type', 'application/json; charset=utf-8')
@@ -66,13 +78,14 @@ function plainQuery(query: string): { subject: string; repeated: string | undefi
 /** The same question in front of the framework, as long as it is plain. */
 export function validateLane(parts: Pick<ApiParts, 'core' | 'metrics' | 'config'>): LaneRoute {
   const { core, metrics, config } = parts
-  const judged = judge({ metrics })
+  const judged = judge({ core, metrics })
   return {
     path: '/v1/access-tokens:validate',
     // A colon of the path is written twice.
     pattern: '/v1/access-tokens::validate',
     body: undefined,
     credentialHeader: 'xms-auth-token',
+    via: 'xms',
     // Where xmsCredential looks, too.
     strangeHeaders: ['authorization', 'cookie'],
     credential(header, query) {

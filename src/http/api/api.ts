@@ -18,6 +18,7 @@ import { policyRoutes } from './policy.ts'
 import { policyTestRoute } from './policy-test.ts'
 import { revocationRoutes } from './revocations.ts'
 import { roleRoutes } from './roles.ts'
+import { rotationRoutes } from './rotation.ts'
 import { sessionRoutes } from './session.ts'
 import { tokenRoutes } from './tokens.ts'
 import { userRoutes } from './users.ts'
@@ -35,6 +36,7 @@ export async function registerApi(app: FastifyInstance, parts: ApiParts): Promis
   childRoutes(scope, parts)
   revocationRoutes(scope, parts)
   importRoutes(scope, parts)
+  rotationRoutes(scope, parts)
   verifyRoutes(scope, parts)
   explainRoutes(scope, parts)
   userRoutes(scope, parts)

@@ -92,12 +92,15 @@ export function tokenOut(token: Token, { users, groups, clients, policyEnds, now
     effectiveExpiresAt: instantOrNull(least(token.expiresAtMs, policyEnds.get(token.id))),
     lastUsedAt: instantOrNull(token.lastUsedAtMs),
     lastUsedIp: token.lastUsedIp ?? null,
+    lastUsedVia: token.lastUsedVia ?? null,
+    lastUsedAgent: token.lastUsedAgent ?? null,
     useCount: token.useCount,
     revokedAt: instantOrNull(token.revokedAtMs),
     revokedBy: token.revokedBy ?? null,
     revokeReason: token.revokeReason ?? null,
     supersededAt: instantOrNull(token.supersededAtMs),
     supersededBy: token.supersededBy ?? null,
+    overlapEndsAt: instantOrNull(token.overlapEndsAtMs),
   }
 }
 

@@ -231,12 +231,15 @@ const COLUMNS: [title: string, cellOf: (row: Row) => string | null][] = [
   ['effectiveExpiresAt', (row) => row.effectiveExpiresAt],
   ['lastUsedAt', (row) => row.lastUsedAt],
   ['lastUsedIp', (row) => row.lastUsedIp],
+  ['lastUsedVia', (row) => row.lastUsedVia],
+  ['lastUsedAgent', (row) => row.lastUsedAgent],
   ['useCount', (row) => String(row.useCount)],
   ['revokedAt', (row) => row.revokedAt],
   ['revokedBy', (row) => row.revokedBy],
   ['revokeReason', (row) => row.revokeReason],
   ['supersededAt', (row) => row.supersededAt],
   ['supersededBy', (row) => row.supersededBy],
+  ['overlapEndsAt', (row) => row.overlapEndsAt],
   ['metadata', (row) => JSON.stringify(row.metadata)],
 ]
 
@@ -286,7 +289,7 @@ async function mustStillBeAllowed(core: Core, { principal, origin }: Caller): Pr
   const { token, rights } = principal
   const verdict = await core.verifier.verifyById(
     token.id,
-    origin.ip === undefined ? {} : { ip: origin.ip },
+    origin.ip === undefined ? { via: 'api' } : { ip: origin.ip, via: 'api' },
   )
   // Asked by us, and not once more by its holder.
   const isGood = verdict.active || verdict.reason === 'rate_limited'

@@ -88,6 +88,10 @@ const own = {
     ...Nullable(Seconds),
     description: 'Longest lifetime of api and service tokens; binds existing ones, too',
   },
+  rotationOverlapSeconds: Type.Integer({
+    minimum: 0,
+    description: 'How long the old secret of a rotated token goes on when nobody says otherwise',
+  }),
   lockoutEnabled: Type.Boolean(),
   lockoutAttempts: Type.Integer(),
   lockoutSeconds: Seconds,

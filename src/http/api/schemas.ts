@@ -105,12 +105,29 @@ export const Token = Type.Object({
   ),
   lastUsedAt: Nullable(Instant),
   lastUsedIp: Nullable(Type.String()),
+  lastUsedVia: Nullable(
+    Type.String({
+      description: 'Through which API; verify, introspect or validate: a service asked about it',
+    }),
+  ),
+  lastUsedAgent: Nullable(Type.String({ description: 'User agent of the client' })),
   useCount: Type.Integer(),
   revokedAt: Nullable(Instant),
   revokedBy: Nullable(Id),
   revokeReason: Nullable(Type.String()),
-  supersededAt: Nullable(Instant),
+  supersededAt: Nullable(
+    Type.String({
+      format: 'date-time',
+      description: 'When the old secret stops or stopped; until then the token is active',
+    }),
+  ),
   supersededBy: Nullable(Id),
+  overlapEndsAt: Nullable(
+    Type.String({
+      format: 'date-time',
+      description: "Of a successor: until when its predecessor's secret works, too",
+    }),
+  ),
 })
 
 export const IssuedToken = Type.Object({

@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import type { Caller } from '../../core/caller.ts'
+import { endOf } from '../../core/tokens/token.ts'
 import { mustBeSession } from '../../core/users/login.ts'
 import { callerOf, originOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
@@ -80,7 +81,7 @@ export function sessionRoutes(app: Scope, { core }: ApiParts): void {
       })
       return {
         token: session.secret.reveal(),
-        expiresAt: instant(session.token.expiresAtMs ?? 0),
+        expiresAt: instant(endOf(session.token) ?? 0),
         user: userOut(session.user),
       }
     },

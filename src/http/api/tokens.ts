@@ -12,6 +12,7 @@ import { BlastRadius, blastRadiusOut, DryRunQuery, isDryRun } from './blast-radi
 import { cursorsFor, namesFor, pageOut, pageWish, parseInstant, tokenOut } from './format.ts'
 import { InventoryQuery, inventoryWish } from './inventory.ts'
 import { doOnce, onceHeaders } from './once.ts'
+import { OverlapSeconds } from './rotation.ts'
 import {
   AccessLevel,
   Id,
@@ -217,12 +218,16 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
     {
       schema: {
         tags,
-        summary: 'Replace a token by a successor with the same rights; the old secret dies at once',
+        summary:
+          'Replace a token by a successor with the same rights; the old secret goes on until the overlap ends',
         params,
         headers: onceHeaders,
         body: Type.Optional(
           Nullable(
-            Type.Object({ expiresAt: Type.Optional(Expiry) }, { additionalProperties: false }),
+            Type.Object(
+              { expiresAt: Type.Optional(Expiry), overlapSeconds: Type.Optional(OverlapSeconds) },
+              { additionalProperties: false },
+            ),
           ),
         ),
         response: { 200: IssuedToken, ...problems },
@@ -231,8 +236,12 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
     async (request, reply) => {
       const caller = callerOf(request)
       const id = request.params.id as TokenId
-      const expiresAt = request.body?.expiresAt
-      const wish = { id, ...(expiresAt === undefined ? {} : { expires: expiresOf(expiresAt) }) }
+      const { expiresAt, overlapSeconds } = request.body ?? {}
+      const wish = {
+        id,
+        ...(expiresAt === undefined ? {} : { expires: expiresOf(expiresAt) }),
+        ...(overlapSeconds === undefined ? {} : { overlapSeconds }),
+      }
       const asked = ['rotate', wish]
       const body = await issueOnce({ request, reply, asked }, (w) =>
         w.rotateToken({ caller, wish, via: 'api' }),

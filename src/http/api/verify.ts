@@ -4,7 +4,7 @@ import { can } from '../../core/access.ts'
 import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Principal } from '../../core/rights.ts'
-import { isForTokenEndpoint } from '../../core/tokens/token.ts'
+import { endOf, isForTokenEndpoint } from '../../core/tokens/token.ts'
 import { type Demand, NO_DEMAND, type Verdict } from '../../core/tokens/verdict.ts'
 import { looksLikeJwt } from '../access-jwt.ts'
 import { callerOf, verdictOn } from '../auth.ts'
@@ -35,6 +35,12 @@ export const Question = Type.Object(
     mode: Type.Optional(Mode),
     ip: Type.Optional(
       Type.String({ maxLength: 64, description: 'Address of the client that presented the token' }),
+    ),
+    userAgent: Type.Optional(
+      Type.String({
+        maxLength: 512,
+        description: 'What that client calls itself; for the figures of use and rotation alone',
+      }),
     ),
     audience: Type.Optional(
       Type.String({
@@ -106,7 +112,7 @@ export function activeAnswer(principal: Principal) {
     name: token.name ?? null,
     owner: { id: user.id, username: user.username },
     ...rightsOut(principal),
-    expiresAt: instantOrNull(principal.derivedUntilMs ?? token.expiresAtMs),
+    expiresAt: instantOrNull(principal.derivedUntilMs ?? endOf(token)),
     metadata: token.metadata,
     audience: derivedFor ?? token.oauth?.audience ?? null,
     ...(ancestorIds === undefined ? {} : { ancestors: [...ancestorIds] }),
@@ -245,6 +251,7 @@ export function verifyLanes({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'
   const common = {
     body: 'json' as const,
     credentialHeader: 'authorization',
+    via: 'api' as const,
     strangeHeaders: [],
     credential: bearerOf,
   }
@@ -295,6 +302,7 @@ const PLAIN_DEMAND = new Map([
   ['group', 150],
   ['mode', 5],
   ['ip', 64],
+  ['userAgent', 512],
   ['audience', 2000],
   ['boundKey', 64],
 ])
