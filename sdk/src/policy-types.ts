@@ -21,6 +21,10 @@ export interface Policy {
   passwordExpirationWarning: boolean
   /** How long ended tokens stay visible. */
   retentionSeconds: number
+  /** How long figures of use are kept by minute, by hour and by day. */
+  useMinutesSeconds: number
+  useHoursSeconds: number
+  useDaysSeconds: number
 }
 
 /** What is named is changed; null takes an optional limit away, and `tokenRules` replaces all rules. */

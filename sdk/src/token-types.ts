@@ -226,6 +226,46 @@ export interface Rotation {
   reason: string
 }
 
+export type UseStep = 'minute' | 'hour' | 'day'
+
+/** A span of time in steps; by default the last hour, day or thirty days, by the step. */
+export interface UseSpan {
+  from?: string
+  to?: string
+  /** Default: hour. */
+  step?: UseStep
+}
+
+/** How often tokens were used and refused. */
+export interface UseSeries {
+  from: string
+  to: string
+  step: UseStep
+  uses: number
+  refused: number
+  /** The most frequent first. */
+  refusals: { reason: string; count: number }[]
+  /** One for each step. */
+  points: { at: string; uses: number; refused: number }[]
+}
+
+export type UseBy = 'token' | 'owner' | 'group' | 'kind'
+
+export interface UseFigures extends UseSeries {
+  by: UseBy
+  /** The most used first. */
+  figures: {
+    /** Id of a token, name of an owner or group, or kind. */
+    value: string
+    /** Of the token, owner or group. */
+    id: string | null
+    uses: number
+    refused: number
+  }[]
+  /** Values that are left out because there are too many. */
+  others: number
+}
+
 /** Is this secret good, and for this? */
 export interface Question {
   token: string

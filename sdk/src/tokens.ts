@@ -11,8 +11,8 @@ import type {
   NewToken,
   Question,
   Revocation,
-  SignedToken,
   Rotation,
+  SignedToken,
   Token,
   TokenCount,
   TokenEdit,
@@ -21,6 +21,10 @@ import type {
   TokenStats,
   TokenStatsBy,
   TokenTree,
+  UseBy,
+  UseFigures,
+  UseSeries,
+  UseSpan,
   Verdict,
 } from './token-types.ts'
 import type { Page } from './types.ts'
@@ -123,6 +127,25 @@ export function tokens(send: Send, stream: Stream) {
         body: wish,
         ...once(options),
       })
+    },
+
+    /** How often a token was used and refused, as of the last ten seconds. */
+    use(id: string, span: UseSpan = {}, options: CallOptions = {}): Promise<UseSeries> {
+      return send({
+        method: 'GET',
+        path: path`/tokens/${id}/use`,
+        query: span,
+        repeatable: true,
+        ...options,
+      })
+    },
+
+    /** The same of all tokens that fit, by what they have in common. */
+    useBy(
+      query: TokenFilter & UseSpan & { by: UseBy },
+      options: CallOptions = {},
+    ): Promise<UseFigures> {
+      return send({ method: 'GET', path: '/use', query, repeatable: true, ...options })
     },
 
     /** Who still uses the old secret of a rotated token; `id` is the old one's or its successor's. */

@@ -57,6 +57,7 @@ import * as oauthTokens from './tokens/oauth-read.ts'
 import * as reach from './tokens/reach.ts'
 import * as tokens from './tokens/read.ts'
 import { revokeSelf, revokeToken } from './tokens/revoke.ts'
+import { rollUpUse } from './tokens/roll-up.ts'
 import { rotateToken } from './tokens/rotate.ts'
 import { extendRotation, finishRotation, getRotation } from './tokens/rotation.ts'
 import { issueServiceToken, revokeServiceToken } from './tokens/service.ts'
@@ -64,6 +65,7 @@ import { type SignedRights, type SignWish, signedRights } from './tokens/sign.ts
 import type { TokenFilter } from './tokens/store.ts'
 import type { Token } from './tokens/token.ts'
 import { usageCollector } from './tokens/usage.ts'
+import { tokenUse, useFigures } from './tokens/use-read.ts'
 import { createVerifier, type Verifier } from './tokens/verify.ts'
 import { changePassword, resetPassword } from './users/change-password.ts'
 import * as login from './users/login.ts'
@@ -100,6 +102,9 @@ function readsOf(deps: Deps) {
       span: Parameters<typeof inventory.pageOfQuery>[2],
     ) => inventory.pageOfQuery(deps, compiled, span),
     /** A token with the groups it reaches now; all of them, for the dialect without paging. */
+    use: (caller: Caller, wish: Parameters<typeof tokenUse>[2]) => tokenUse(deps, caller, wish),
+    useFigures: (caller: Caller, wish: Parameters<typeof useFigures>[2]) =>
+      useFigures(deps, caller, wish),
     rotation: (caller: Caller, id: TokenId) => getRotation(deps, caller, id),
     tokenReach: (caller: Caller, id: TokenId) => reach.getTokenReach(deps, caller, id),
     everyTokenReach: (caller: Caller, filters: TokenFilter[]) =>
@@ -442,6 +447,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
       const purged = await purge(deps)
       // After the tokens, which may have been the last to need a pepper.
       await purgeKeys(deps)
+      await rollUpUse(deps)
       return purged
     },
     ping: () => store.ping(),

@@ -27,9 +27,9 @@ import {
   type Token,
   type TokenKind,
   type TokenState,
+  type UseVia,
   type Via,
 } from '../core/tokens/token.ts'
-import type { UseVia } from '../core/tokens/use.ts'
 import { nextSerial } from './counter.ts'
 import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
@@ -625,7 +625,10 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
         .select('id')
         .where('id', 'in', ids)
         .where('revoked_at_ms', 'is', null)
-        .where('superseded_at_ms', 'is', null)
+        // What is being rotated is alive, too, until its overlap ends.
+        .where((eb) =>
+          eb.or([eb('superseded_at_ms', 'is', null), eb('superseded_at_ms', '>', expiresAtMs)]),
+        )
         .where((eb) =>
           eb.or([eb('expires_at_ms', 'is', null), eb('expires_at_ms', '>', expiresAtMs)]),
         )

@@ -1,10 +1,18 @@
 import { type Kysely, sql } from 'kysely'
 import type { TokenId } from '../core/id.ts'
 import { keyOf, MAX_CALLERS, mergedCallers, type Use } from '../core/tokens/usage.ts'
-import { type CallerUse, OTHERS, type UseOutcome, type UseStep } from '../core/tokens/use.ts'
-import type { UseRow, UseStore } from '../core/tokens/use-store.ts'
+import {
+  type CallerUse,
+  OTHERS,
+  STEP_MS,
+  USE_STEPS,
+  type UseOutcome,
+  type UseStep,
+} from '../core/tokens/use.ts'
+import type { UseBy, UseRow, UseStore } from '../core/tokens/use-store.ts'
 import type { Locks } from './locks.ts'
 import type { RotationCallerTable, Schema, UseCountTable } from './schema.ts'
+import { conditionOf } from './token-conditions.ts'
 
 /** Rows of one statement; each has five parameters, and SQLite takes 32,766. */
 const ROWS = 1000
@@ -91,6 +99,27 @@ export function useStore(db: Kysely<Schema>, locks: Locks): UseStore {
         count: Number(count),
       }))
     },
+    async *figures({ fromMs, toMs, stepMs, by, tokens, nowMs }) {
+      const value = sql.ref(VALUE_COLUMNS[by])
+      const labels =
+        by === 'group'
+          ? sql`left join token_label as label on label.token_id = token.id and label.type = 'group'`
+          : sql``
+      for (const { step, from, until } of partsOf(fromMs, toMs)) {
+        const { rows } = await sql<UseFigureRow>`
+          select ${value} as value, use_count.start_ms - use_count.start_ms % ${sql.lit(stepMs)}
+            as at_ms, use_count.outcome as outcome, sum(use_count.count) as count
+          from use_count cross join token ${labels}
+          where use_count.step = ${step} and use_count.start_ms >= ${from}
+            and use_count.start_ms < ${until} and token.id = use_count.token_id
+            and ${conditionOf(tokens, nowMs)}
+          group by 1, 2, 3`.execute(db)
+        for (const { value, at_ms, outcome, count } of rows) {
+          yield { value, startMs: Number(at_ms), outcome, count: Number(count) }
+        }
+        if (rows.length > 0) await nextTurn()
+      }
+    },
     async oldest(step, beforeMs, limit) {
       const rows = await locks
         .rows(
@@ -116,7 +145,10 @@ export function useStore(db: Kysely<Schema>, locks: Locks): UseStore {
       for (let i = 0; i < rows.length; i += ROWS) {
         const keys = rows
           .slice(i, i + ROWS)
-          .map(({ tokenId, startMs, outcome }) => sql`(${tokenId}, ${startMs}, ${outcome})`)
+          .map(
+            ({ tokenId, startMs, outcome }) =>
+              sql`(${tokenId}, cast(${startMs} as bigint), ${outcome})`,
+          )
         await sql`delete from use_count where step = ${step}
           and (token_id, start_ms, outcome) in (values ${sql.join(keys)})`.execute(db)
       }
@@ -125,6 +157,38 @@ export function useStore(db: Kysely<Schema>, locks: Locks): UseStore {
     async forgetCallers(beforeMs) {
       await db.deleteFrom('rotation_caller').where('last_used_at_ms', '<', beforeMs).execute()
     },
+  }
+}
+
+interface UseFigureRow {
+  value: string | null
+  at_ms: number
+  outcome: UseOutcome
+  count: number
+}
+
+const VALUE_COLUMNS = {
+  token: 'token.id',
+  owner: 'token.owner_id',
+  group: 'label.value',
+  kind: 'token.kind',
+} as const satisfies Record<UseBy, string>
+
+/** SQLite works while everybody waits, so a long question lets others go first after each part. */
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+/** How much of a step is counted in one go. */
+const PART_MS: Readonly<Record<UseStep, number>> = {
+  minute: STEP_MS.hour,
+  hour: STEP_MS.day,
+  day: 30 * STEP_MS.day,
+}
+
+function* partsOf(fromMs: number, toMs: number) {
+  for (const step of USE_STEPS) {
+    for (let from = fromMs; from < toMs; from += PART_MS[step]) {
+      yield { step, from, until: Math.min(from + PART_MS[step], toMs) }
+    }
   }
 }
 

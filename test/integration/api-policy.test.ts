@@ -23,12 +23,16 @@ const DEFAULTS = {
   defaultTokenTtlSeconds: 7_776_000,
   maxTokenTtlSeconds: null,
   tokenRules: [],
+  rotationOverlapSeconds: 86_400,
   lockoutEnabled: true,
   lockoutAttempts: 10,
   lockoutSeconds: 900,
   passwordTtlSeconds: null,
   passwordExpirationWarning: false,
   retentionSeconds: 7_776_000,
+  useMinutesSeconds: 172_800,
+  useHoursSeconds: 5_184_000,
+  useDaysSeconds: 63_072_000,
 }
 const read = async () => (await call('GET', '/api/v1/policy', { token: alice.token })).body
 const patch = (body: unknown, token = server.adminToken) =>

@@ -125,6 +125,16 @@ describe('every change leaves exactly one record of its kind', () => {
     expect(await writing((w) => w.updateToken({ caller, id: token.id, edit: {} }))).toEqual([
       'token.updated',
     ])
+    const overlapping = (await t.issue(undefined)).token.id
+    const overlap = { id: overlapping, overlapSeconds: 60 }
+    expect(await writing((w) => w.rotateToken({ caller, wish: overlap, via: 'api' }))).toEqual([
+      'token.rotated',
+    ])
+    const extension = { caller, id: overlapping, overlapSeconds: 120 }
+    expect(await writing((w) => w.extendRotation(extension))).toEqual(['token.rotation_extended'])
+    expect(await writing((w) => w.finishRotation({ caller, id: overlapping }))).toEqual([
+      'token.rotation_finished',
+    ])
     const rotation = { id: token.id, overlapSeconds: 0 }
     expect(await writing((w) => w.rotateToken({ caller, wish: rotation, via: 'api' }))).toEqual([
       'token.rotated',

@@ -16,6 +16,7 @@ import type { Rotation } from '../../src/http/api/rotation.ts'
 import type * as wire from '../../src/http/api/schemas.ts'
 import type { Me } from '../../src/http/api/session.ts'
 import type { NewToken, Revocation } from '../../src/http/api/tokens.ts'
+import type { UseFigures, UseSeries } from '../../src/http/api/use.ts'
 import type { Answer, Answers, Question, Questions } from '../../src/http/api/verify.ts'
 
 // Checked by `npm run types`: a field that only one side has does not compile.
@@ -37,6 +38,8 @@ it('what the API answers is what the SDK says', () => {
   expectTypeOf<Static<typeof Checkpoints>>().toEqualTypeOf<sdk.AuditCheckpoints>()
   expectTypeOf<Static<typeof TokenCount>>().toEqualTypeOf<sdk.TokenCount>()
   expectTypeOf<Static<typeof TokenStats>>().toEqualTypeOf<sdk.TokenStats>()
+  expectTypeOf<Static<typeof UseSeries>>().toEqualTypeOf<sdk.UseSeries>()
+  expectTypeOf<Static<typeof UseFigures>>().toExtend<sdk.UseFigures>()
   expectTypeOf<Static<typeof Rotation>>().toEqualTypeOf<sdk.Rotation>()
   expectTypeOf<Static<typeof Revocation>>().toEqualTypeOf<sdk.Revocation>()
   expectTypeOf<Static<typeof clients.OAuthClient>>().toEqualTypeOf<sdk.OAuthClient>()

@@ -73,6 +73,18 @@ describe('tokens', () => {
       active: true,
       tokenId: next.id,
     })
+    const third = await admin.tokens.rotate(next.id, { overlapSeconds: 60 })
+    const { endsAt } = await admin.tokens.extendRotation(third.id, { overlapSeconds: 120 })
+    expect(await admin.tokens.rotation(next.id)).toMatchObject({
+      endsAt,
+      old: { id: next.id, state: 'active', supersededBy: third.id },
+      successor: { id: third.id, overlapEndsAt: endsAt },
+      safeToFinish: false,
+    })
+    expect((await admin.tokens.finishRotation(next.id)).old.state).toBe('superseded')
+    await server.app.core.flushUsage()
+    expect(await admin.tokens.use(next.id, { step: 'minute' })).toMatchObject({ uses: 1 })
+    expect(await admin.tokens.useBy({ by: 'kind' })).toMatchObject({ by: 'kind', others: 0 })
     const { revoked } = await admin.tokens.revoke(next.id, { reason: 'done' })
     expect(revoked).toContain(next.id)
     expect(await admin.tokens.verifyBatch([made.secret, { token: 'x' }])).toMatchObject([

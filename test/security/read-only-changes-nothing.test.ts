@@ -10,6 +10,8 @@ import { snapshot } from '../support/tables.ts'
 interface Subject {
   user: { id: string; name: string }
   token: { id: string; serial: string }
+  /** A token that is being rotated. */
+  rotated: string
   group: { id: string; name: string }
   role: string
   refreshToken: string
@@ -53,6 +55,7 @@ const BODIES: Record<string, (subject: Subject) => unknown> = {
     userId: user.name,
     globalRole: 'ADMIN',
   }),
+  'POST /api/v1/tokens/:id/rotation::extend': () => ({ overlapSeconds: 172_800 }),
   'POST /api/v1/keys/rotate': () => ({ purpose: 's7' }),
   'POST /api/auth/v1/admin/groups': ({ newName }) => ({ groupId: newName }),
   'PUT /api/auth/v1/admin/groups/:groupId': ({ group }) => ({
@@ -92,7 +95,7 @@ const THROWS_AWAY = 'POST /api/v1/tokens/self/revoke'
 const OPEN =
   /^POST (\/api\/v1\/login|\/api\/auth\/v\d\/(login|refresh)|\/v1\/auth\/(tokens(::login)?|rsa-keys))$/
 /** What these act on is not there afterwards, or not as it was. */
-const ENDS_IT = /^DELETE |revoke|rotate|regenerate/
+const ENDS_IT = /^DELETE |revoke|rotate|regenerate|finish/
 
 let server: TestServer
 let routes: Route[]
@@ -129,6 +132,8 @@ async function newSubject(): Promise<Subject> {
   const name = `subject-${count++}`
   const { id: userId } = await server.makeUser({ username: `${name}-user` })
   const token = await makeToken(server, { name: `${name}-token` })
+  const rotated = await makeToken(server, { name: `${name}-rotated` })
+  await server.call('POST', `/api/v1/tokens/${rotated.id}/rotate`)
   await makeRole(server, `${name}-role`)
   const groupId = await makeGroup(server, `${name}-group`, { [userId]: 'READ' })
   const client = (await makeClient(server)).id
@@ -145,6 +150,7 @@ async function newSubject(): Promise<Subject> {
   return {
     user: { id: userId, name: `${name}-user` },
     token: { id: token.id, serial: String(row.serial) },
+    rotated: rotated.id,
     group: { id: groupId, name: `${name}-group` },
     role: `${name}-role`,
     refreshToken: refresh.id,
@@ -169,6 +175,7 @@ function fill({ url }: Route, subject: Subject): (name: string) => string {
     if (url.includes('/users/')) return subject.user.id
     if (url.includes('/clients/')) return subject.client
     if (url.includes('/grants/')) return subject.grant
+    if (url.includes('/rotation')) return subject.rotated
     return url.includes('/groups/') ? subject.group.id : subject.token.id
   }
 }

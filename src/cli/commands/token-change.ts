@@ -34,4 +34,3 @@ function updateToken(token: Command, terminal: Terminal): void {
       answer(terminal, { ...options, document: changed, text: () => aboutToken(changed) })
     })
 }
-

@@ -9,6 +9,7 @@ import { tokenInventoryCommands } from './token-inventory.ts'
 import { readTokenCommands } from './token-read.ts'
 import { revokeTokenCommands } from './token-revoke.ts'
 import { rotateTokenCommands } from './token-rotation.ts'
+import { tokenUseCommands } from './token-use.ts'
 import { verifyTokenCommand } from './token-verify.ts'
 
 export function tokenCommands(program: Command, terminal: Terminal): void {
@@ -20,6 +21,7 @@ export function tokenCommands(program: Command, terminal: Terminal): void {
   changeTokenCommands(token, terminal)
   revokeTokenCommands(token, terminal)
   rotateTokenCommands(token, terminal)
+  tokenUseCommands(token, terminal)
   verifyTokenCommand(token, terminal)
   explainTokenCommand(token, terminal)
 }

@@ -22,6 +22,9 @@ const BOUNDS: Partial<Record<keyof Policy, [number, number]>> = {
   lockoutSeconds: [1, 30 * 86_400],
   passwordTtlSeconds: [3600, 3650 * 86_400],
   retentionSeconds: [0, 3650 * 86_400],
+  useMinutesSeconds: [3600, 30 * 86_400],
+  useHoursSeconds: [86_400, 730 * 86_400],
+  useDaysSeconds: [86_400, 3650 * 86_400],
 }
 
 /** The limits that there need not be. */

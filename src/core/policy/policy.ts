@@ -27,6 +27,10 @@ export interface Policy {
   passwordExpirationWarning: boolean
   /** How long expired and revoked tokens stay visible. */
   retentionSeconds: number
+  /** How long figures of use are kept by minute, by hour and by day. */
+  useMinutesSeconds: number
+  useHoursSeconds: number
+  useDaysSeconds: number
 }
 
 export const DEFAULT_POLICY: Policy = {
@@ -44,6 +48,9 @@ export const DEFAULT_POLICY: Policy = {
   passwordTtlSeconds: undefined,
   passwordExpirationWarning: false,
   retentionSeconds: 90 * 86_400,
+  useMinutesSeconds: 48 * 3600,
+  useHoursSeconds: 60 * 86_400,
+  useDaysSeconds: 730 * 86_400,
 }
 
 export interface PolicyStore {

@@ -65,8 +65,9 @@ async function runningRotation(
   tx: Repositories,
   { caller, id }: { caller: Caller; id: TokenId },
 ): Promise<RotatedPair> {
-  const pair = await findRotation(deps, tx, { caller, id })
-  mustBeAllowed(caller.principal, 'token.rotate', { what: pair.old, policy: deps.policy() })
+  const token = await visibleToken(deps, tx, { caller, id })
+  mustBeAllowed(caller.principal, 'token.rotate', { what: token, policy: deps.policy() })
+  const pair = await pairOf(tx, token)
   if (isBeingRotated(pair.old, deps.clock.now())) return pair
   const { supersededAtMs, revokedAtMs } = pair.old
   throw new CoreError(
@@ -77,22 +78,26 @@ async function runningRotation(
 
 /**
  * The rotation in which a token is the old one, else that in which it is the successor. Throws
- * `not_found`, also for what the caller may not see.
+ * `not_found`.
  */
-export async function findRotation(
-  deps: Deps,
-  tx: Repositories,
-  { caller, id }: { caller: Caller; id: TokenId },
-): Promise<RotatedPair> {
-  const token = await tx.tokens.byId(id)
-  if (token === undefined) throw notFound('token')
-  mustBeVisible(caller.principal, 'token.read', { what: token, policy: deps.policy() })
+async function pairOf(tx: Repositories, token: Token): Promise<RotatedPair> {
   const isOld = token.supersededBy !== undefined
   const old = isOld ? token : await tx.tokens.predecessorOf(token)
   if (old === undefined || isOauth(old)) {
     throw new CoreError('not_found', 'The token has not been rotated. Rotate it first.')
   }
   return rotatedPair(tx, old.id)
+}
+
+async function visibleToken(
+  deps: Deps,
+  tx: Repositories,
+  { caller, id }: { caller: Caller; id: TokenId },
+): Promise<Token> {
+  const token = await tx.tokens.byId(id)
+  if (token === undefined) throw notFound('token')
+  mustBeVisible(caller.principal, 'token.read', { what: token, policy: deps.policy() })
+  return token
 }
 
 const isOauth = ({ oauth }: Token) => oauth !== undefined
@@ -125,7 +130,7 @@ export interface Rotation extends RotatedPair {
 
 /** Throws `not_found`, also for what the caller may not see. */
 export async function getRotation(deps: Deps, caller: Caller, id: TokenId): Promise<Rotation> {
-  const pair = await findRotation(deps, deps.store, { caller, id })
+  const pair = await pairOf(deps.store, await visibleToken(deps, deps.store, { caller, id }))
   const old = deps.usage.overlay(pair.old)
   const successor = deps.usage.overlay(pair.successor)
   const nowMs = deps.clock.now()

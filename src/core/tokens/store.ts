@@ -2,8 +2,7 @@ import type { ClientId, GrantId, GroupId, TokenId, UserId } from '../id.ts'
 import type { Position } from '../page.ts'
 import type { SecretDigest } from '../secret.ts'
 import type { Roots } from './inventory-store.ts'
-import type { Token, TokenKind, TokenState, Via } from './token.ts'
-import type { UseVia } from './use.ts'
+import type { Token, TokenKind, TokenState, UseVia, Via } from './token.ts'
 
 /** A token about to be saved; the store gives the serial unless it is taken over. */
 export type NewToken = Omit<
@@ -196,7 +195,7 @@ export interface TokenStore {
   revokeOfClient(id: ClientId, revocation: Revocation): Promise<Hit[]>
   /** Revokes these tokens with what dies with them. Returns whom it hit. */
   revokeMany(roots: Roots, revocation: Revocation): Promise<Hit[]>
-  /** Lets these tokens end then, unless they end before or were revoked or superseded. Returns whom it hit. */
+  /** Lets these tokens end then, unless they end before or were revoked. Returns whom it hit. */
   shorten(ids: readonly TokenId[], expiresAtMs: number, atMs: number): Promise<TokenId[]>
   recordUse(uses: Usage[]): Promise<void>
   /** Deletes at most `limit` rows that ended before `endedBeforeMs`. Returns how many. */

@@ -1,7 +1,6 @@
 import type { Mode } from '../groups/group.ts'
 import type { ClientId, GroupId, TokenId, UserId } from '../id.ts'
 import type { SecretFormat } from '../secret.ts'
-import type { UseVia } from './use.ts'
 
 export const TOKEN_KINDS = [
   'api',
@@ -33,6 +32,10 @@ export const VIAS = [
 ] as const
 /** Through which door a token came to be. */
 export type Via = (typeof VIAS)[number]
+
+/** Through what a token is used: one of our doors, or a service that asks whether it is good. */
+const USE_VIAS = [...VIAS, 'verify', 'introspect', 'validate'] as const
+export type UseVia = (typeof USE_VIAS)[number]
 
 /**
  * What a token may do at most. `null` means "all that its owner may, now and later"; a list means

@@ -1,8 +1,8 @@
 import type { TokenId } from '../id.ts'
 import type { Principal } from '../rights.ts'
 import type { Usage } from './store.ts'
-import type { Token } from './token.ts'
-import { type CallerUse, type MinuteUse, OTHERS, type UseVia } from './use.ts'
+import type { Token, UseVia } from './token.ts'
+import { type CallerUse, type MinuteUse, OTHERS } from './use.ts'
 import type { Refusal } from './verdict.ts'
 
 /**

@@ -1,9 +1,5 @@
-import { VIAS } from './token.ts'
+import type { UseVia } from './token.ts'
 import type { Refusal } from './verdict.ts'
-
-/** Through what a token is used: one of our doors, or a service that asks whether it is good. */
-export const USE_VIAS = [...VIAS, 'verify', 'introspect', 'validate'] as const
-export type UseVia = (typeof USE_VIAS)[number]
 
 /** Somebody who uses a token while it is being rotated; '' is what nobody told. */
 export interface CallerUse {

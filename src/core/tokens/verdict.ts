@@ -1,7 +1,6 @@
 import type { Mode } from '../groups/group.ts'
 import type { Principal } from '../rights.ts'
-import type { TokenKind } from './token.ts'
-import type { UseVia } from './use.ts'
+import type { TokenKind, UseVia } from './token.ts'
 
 /** Why a token is refused. For callers allowed to know; everybody else hears a bare "no". */
 export type Refusal =

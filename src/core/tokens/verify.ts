@@ -14,9 +14,8 @@ import type { OwnerCache } from '../users/owner-cache.ts'
 import { type CacheEntry, type VerdictCache, verdictCache } from './cache.ts'
 import { firstRefusal } from './checks.ts'
 import { descentOf } from './lineage.ts'
-import { endOf, type Token } from './token.ts'
+import { endOf, type Token, type UseVia } from './token.ts'
 import type { AgentSource, UsageCollector } from './usage.ts'
-import type { UseVia } from './use.ts'
 import { type Demand, NO_DEMAND, type Refusal, type Verdict } from './verdict.ts'
 
 /** A secret that the cache holds. Nothing says that its token is alive. */

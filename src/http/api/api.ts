@@ -21,6 +21,7 @@ import { roleRoutes } from './roles.ts'
 import { rotationRoutes } from './rotation.ts'
 import { sessionRoutes } from './session.ts'
 import { tokenRoutes } from './tokens.ts'
+import { useRoutes } from './use.ts'
 import { userRoutes } from './users.ts'
 import { verifyRoutes } from './verify.ts'
 
@@ -37,6 +38,7 @@ export async function registerApi(app: FastifyInstance, parts: ApiParts): Promis
   revocationRoutes(scope, parts)
   importRoutes(scope, parts)
   rotationRoutes(scope, parts)
+  useRoutes(scope, parts)
   verifyRoutes(scope, parts)
   explainRoutes(scope, parts)
   userRoutes(scope, parts)

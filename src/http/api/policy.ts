@@ -98,6 +98,9 @@ const own = {
   passwordTtlSeconds: Nullable(Seconds),
   passwordExpirationWarning: Type.Boolean(),
   retentionSeconds: Type.Integer({ description: 'How long ended tokens stay visible' }),
+  useMinutesSeconds: Type.Integer({ description: 'How long use is kept by minute' }),
+  useHoursSeconds: Type.Integer({ description: 'Then by hour' }),
+  useDaysSeconds: Type.Integer({ description: 'Then by day' }),
 }
 
 export const Policy = Type.Object({ ...own, tokenRules: Type.Array(Rule) })
