@@ -208,7 +208,8 @@ describe('with its parent a child', () => {
     // Never is as long as the parent.
     expect(Date.parse(rotated.body.expiresAt)).toBe(parent.endsAtMs)
     expect(await isAlive(server, rotated.body.secret)).toBe(true)
-    await server.call('POST', `/api/v1/tokens/${parent.id}/rotate`, { body: {} })
+    const atOnce = { overlapSeconds: 0 }
+    await server.call('POST', `/api/v1/tokens/${parent.id}/rotate`, { body: atOnce })
     expect(await isAlive(server, rotated.body.secret)).toBe(false)
     await setPolicy(server, { usersMayCreateTokens: false })
   })

@@ -34,7 +34,9 @@ beforeAll(async () => {
   await makeToken(server, { ownerId, name: 'in ops', groups: [{ group: 'ops', mode: 'READ' }] })
   await makeToken(server, { ownerId, name: 'in none', groups: [] })
   const first = await makeToken(server, { ownerId, name: 'rotated', ...EVERYTHING, groups: [] })
-  const next = await call('POST', `/api/v1/tokens/${first.id}/rotate`, { body: {} })
+  const next = await call('POST', `/api/v1/tokens/${first.id}/rotate`, {
+    body: { overlapSeconds: 0 },
+  })
   rotated = { id: first.id, successor: next.body }
   const gone = await makeToken(server, { ownerId, name: 'gone' })
   await call('POST', `/api/v1/tokens/${gone.id}/revoke`, { body: {} })
