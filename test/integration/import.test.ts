@@ -170,7 +170,7 @@ it('gives nobody more than owner, importer and policy allow', async () => {
     'beyond_rights',
     'beyond_rights',
     'beyond_rights',
-    'invalid_input',
+    'beyond_policy',
     'token_not_active',
     'beyond_rights',
     'created',

@@ -96,7 +96,7 @@ export async function issueToken(
 
 /**
  * What a wish comes to within the rights of caller and owner, and the policy. Throws `forbidden`,
- * `beyond_rights`, `not_found` (owner), `conflict` (owner disabled), `invalid_input`.
+ * `beyond_rights`, `beyond_policy`, `not_found` (owner), `conflict` (owner disabled), `invalid_input`.
  */
 export async function settleWish(
   deps: Deps,
@@ -193,7 +193,7 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
   // A grant's tokens share the grant's id, and ids of both are of one make.
   const familyId = (draft.familyId ?? before?.familyId ?? id) as TokenId
   const parentId = draft.parentId ?? before?.parentId
-  const { kind, ownerId } = draft
+  const { kind, ownerId, createdAtMs = atMs } = draft
   const description = checkProse(draft.description ?? '', {
     what: 'The description',
     maxLength: 2000,
@@ -204,7 +204,7 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
     ownerId,
     familyId,
     parentId,
-    createdAtMs: atMs,
+    createdAtMs,
   })
   if (restraint !== undefined && isCreated(kind) && before === undefined) {
     mustFitPolicy({ description, limits: draft.limits }, restraint)
@@ -228,7 +228,7 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
     metadata: draft.metadata ?? {},
     familyId,
     parentId,
-    createdAtMs: draft.createdAtMs ?? atMs,
+    createdAtMs,
     updatedAtMs: atMs,
     expiresAtMs: effectiveEndMs(draft, restraint),
     idleSeconds: draft.idleSeconds,
