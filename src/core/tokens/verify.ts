@@ -16,7 +16,7 @@ import { firstRefusal } from './checks.ts'
 import { descentOf } from './lineage.ts'
 import { endOf, type Token, type UseVia } from './token.ts'
 import type { AgentSource, UsageCollector } from './usage.ts'
-import { type Demand, NO_DEMAND, type Refusal, type Verdict } from './verdict.ts'
+import { type Demand, NO_DEMAND, type Verdict } from './verdict.ts'
 
 /** A secret that the cache holds. Nothing says that its token is alive. */
 export interface KnownSecret {
