@@ -91,9 +91,14 @@ test('`migrate` waits for the database, brings it to this release, and ends', as
   await postgres.end('SIGKILL')
   const env = { ...settings(), MINTMARK_DATABASE_URL: postgres.url }
   const dataDir = temporaryDirectory()
-  const impatient = await mintmark(['migrate'], { env: { ...env, MINTMARK_DATA_DIR: dataDir } })
+  const impatient = await mintmark(['migrate', '--wait', '1s'], {
+    env: { ...env, MINTMARK_DATA_DIR: dataDir },
+  })
   expect(impatient).toMatchObject({ status: 1, stdout: '' })
-  expect(impatient.stderr).toContain('cannot be reached')
+  // Once while it waits, and once in the end.
+  expect(impatient.stderr).toMatch(
+    /^Waiting, 1 s at most\. .*cannot be reached.*\n.*cannot be reached/,
+  )
   const patient = mintmark(['migrate', '--wait', '60s', '--json'], {
     env: { ...env, MINTMARK_DATA_DIR: dataDir },
   })
@@ -113,4 +118,26 @@ test('a database that cannot be reached ends the start with a reason, and withou
   expect(status).toBe(1)
   expect(output).toContain('The database cannot be reached.')
   expect(output).not.toContain('hidden')
+})
+
+test('a server lives on beside what a newer release adds, but does not start there', async () => {
+  const { server, api } = await start(settings())
+  const made = async (name: string) => (await api.call('POST', '/tokens', { body: { name } })).body
+  const kept = await made('before')
+  await database.tamper(`create table of_a_newer_release (id text primary key);
+    alter table token add column of_a_newer_release bigint;
+    alter table "user" add column of_a_newer_release text not null default 'x';
+    create index of_a_newer_release_token on token (of_a_newer_release);
+    insert into migration (name, timestamp) values ('9999-newer', '2030-01-01')`)
+  const { secret } = await made('after')
+  expect(await api.isActive(kept.secret)).toBe(true)
+  expect(await api.isActive(secret)).toBe(true)
+  await rest(server.url, secret).call('POST', '/tokens/self/revoke', { body: {} })
+  expect(await api.isActive(secret)).toBe(false)
+
+  const older = await runToEnd({ dataDir: temporaryDirectory(), env: settings() })
+  expect(older.status).toBe(1)
+  expect(older.output).toContain('If a newer Mintmark has used it, start that one')
+  expect(await api.isActive(kept.secret)).toBe(true)
+  expect((await server.end('SIGTERM')).status).toBe(0)
 })

@@ -5,10 +5,12 @@ import { type Config, readConfig } from '../../config.ts'
 import { leaf } from '../command.ts'
 import { CliError } from '../failure.ts'
 import { answer, type JsonOption } from '../output.ts'
-import type { Terminal } from '../terminal.ts'
+import { note, type Terminal } from '../terminal.ts'
 import { seconds } from '../values.ts'
 
 const PAUSE_MS = 500
+/** How often it says that it still waits. */
+const TELL_MS = 5000
 
 export function migrateCommand(program: Command, terminal: Terminal): void {
   leaf(program, 'migrate', {
@@ -24,7 +26,7 @@ export function migrateCommand(program: Command, terminal: Terminal): void {
         readFile: (path) => readFileSync(path, 'utf8'),
       })
       mustBeThere(config)
-      await migrated(config, (options.wait ?? 0) * 1000)
+      await migrated(config, { terminal, waitMs: (options.wait ?? 0) * 1000 })
       answer(terminal, {
         ...options,
         document: { migrated: true },
@@ -42,17 +44,26 @@ function mustBeThere({ database }: Config): void {
   )
 }
 
-async function migrated(config: Config, waitMs: number): Promise<void> {
+async function migrated(
+  config: Config,
+  { terminal, waitMs }: { terminal: Terminal; waitMs: number },
+): Promise<void> {
   // Loaded here, because the whole server is behind it and other commands start without.
   const { migrateDatabase } = await import('../../app.ts')
   const untilMs = performance.now() + waitMs
+  let tellAtMs = 0
   for (;;) {
     try {
       return await migrateDatabase(config)
     } catch (error) {
-      const { code } = error as { code?: unknown }
-      if (code !== 'unavailable' || performance.now() >= untilMs) throw error
-      await sleep(PAUSE_MS)
+      const { code, message } = error as { code?: unknown; message?: unknown }
+      const leftMs = untilMs - performance.now()
+      if (code !== 'unavailable' || leftMs <= 0) throw error
+      if (performance.now() >= tellAtMs) {
+        note(terminal, `Waiting, ${Math.ceil(leftMs / 1000)} s at most. ${message}`)
+        tellAtMs = performance.now() + TELL_MS
+      }
+      await sleep(Math.min(PAUSE_MS, leftMs))
     }
   }
 }
