@@ -76,7 +76,7 @@ test('every setting that a file for deployment names is one', () => {
   known.add('MINTMARK_URL').add('MINTMARK_TOKEN')
   const files = globSync('{Dockerfile,bin/health.mjs,deploy/**,docs/guide/deploy.md}', {
     cwd: repositoryPath('.'),
-    exclude: (name) => name === 'secrets',
+    exclude: ({ name }) => name === 'secrets',
     withFileTypes: true,
   }).filter((entry) => entry.isFile())
   expect(files.length).toBeGreaterThan(10)
