@@ -53,6 +53,7 @@ export async function serve(): Promise<void> {
   // Before it listens: whoever sees it listening may stop it at once.
   drainOnSignals(app, { config, timers })
   const address = await app.server.listen({ host: config.host, port: config.port })
+  await app.core.nodes.announce({ address: config.nodeAddress ?? address })
   process.stdout.write(`Mintmark listens on ${address} (API reference: ${address}/docs)\n`)
 }
 
@@ -111,6 +112,8 @@ function drainOnSignals(app: App, parts: { config: Config; timers: NodeJS.Timeou
     setTimeout(() => process.exit(1), parts.config.drainSeconds * 1000).unref()
     try {
       app.health.draining = true
+      // Only for people who look; a database that is away must not hold up the end.
+      app.core.nodes.announce({ draining: true }).catch(() => undefined)
       await sendAway(app.server.server, { maxMs: (parts.config.drainSeconds * 1000) / 2 })
       const closed = app.close()
       await cutOff(app.server.server, () => app.health.underWay > 0)

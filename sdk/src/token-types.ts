@@ -186,6 +186,10 @@ export interface TokenStats {
 export interface Revocation {
   /** The token, its family and what was derived from it. */
   revoked: string[]
+  /** Nodes that say yes no more. */
+  acknowledged: number
+  /** Nodes that may answer; with fewer acknowledged, the others follow or stop answering by themselves. */
+  nodes: number
 }
 
 /** Is this secret good, and for this? */

@@ -13,6 +13,7 @@ import { jobCommands } from './commands/job.ts'
 import { keysCommands } from './commands/keys.ts'
 import { loginCommands } from './commands/login.ts'
 import { migrateCommand } from './commands/migrate.ts'
+import { nodeCommands } from './commands/node.ts'
 import { policyCommands } from './commands/policy.ts'
 import { roleCommands } from './commands/role.ts'
 import { scanCommand } from './commands/scan.ts'
@@ -59,6 +60,7 @@ export function createProgram(terminal: Terminal): Command {
   policyCommands(program, terminal)
   keysCommands(program, terminal)
   importCommand(program, terminal)
+  nodeCommands(program, terminal)
   auditCommands(program, terminal)
   adminCommands(program, terminal)
   scanCommand(program, terminal)

@@ -18,7 +18,7 @@ export function createHealth(core: Core): Health {
       if (health.draining) return false
       try {
         await core.ping()
-        return true
+        return core.isCurrent()
       } catch {
         return false
       }
@@ -29,7 +29,7 @@ export function createHealth(core: Core): Health {
 
 /** Liveness: the process answers. Readiness: the store can be used, and no shutdown is under way. */
 export function registerHealth(app: FastifyInstance, health: Health): void {
-  const open = { config: { public: true } }
+  const open = { config: { public: true, answersCutOff: true } }
   app.get('/health/live', open, async () => ({ status: 'live' }))
   app.get('/health/ready', open, async (_, reply) => {
     const ready = await health.isReady()

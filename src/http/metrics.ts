@@ -73,7 +73,7 @@ export function registerMetrics(
   { registry }: Metrics,
   options: { public: boolean },
 ): void {
-  app.get('/metrics', { config: options }, async (_, reply) =>
+  app.get('/metrics', { config: { ...options, answersCutOff: true } }, async (_, reply) =>
     reply.type(registry.contentType).send(await registry.metrics()),
   )
 }

@@ -6,6 +6,7 @@ import { type Journal, sealed } from './journal.ts'
 import { NO_LOCKS } from './locks.ts'
 import { migrate } from './migrate.ts'
 import { revocationStore } from './revocations.ts'
+import { aloneInRegistry, type NodeCard } from './node-registry.ts'
 import type { Schema } from './schema.ts'
 import { openSqlite } from './sqlite.ts'
 
@@ -13,7 +14,10 @@ import { openSqlite } from './sqlite.ts'
  * Opens the SQLite file, creating and migrating it as needed.
  * Throws `not_configured` when the file is damaged, in use, or made by a newer release.
  */
-export async function openSqliteEngine(file: string): Promise<Engine> {
+export async function openSqliteEngine(
+  file: string,
+  { card, clock }: { card?: NodeCard | undefined; clock: { now(): number } },
+): Promise<Engine> {
   const files = openSqlite(file)
   const writer = new Kysely<Schema>({ dialect: new WriterDialect({ database: files.writer }) })
   const reader = new Kysely<Schema>({ dialect: new SqliteDialect({ database: files.reader }) })
@@ -33,13 +37,15 @@ export async function openSqliteEngine(file: string): Promise<Engine> {
   }
   // Before the first change of this process, too: what is signed says which changes it knew of.
   const { sequence } = await revocationStore(reader).end()
+  const changes = ownChanges(sequence)
   return {
     reader,
     transaction: groupCommit(writer),
     // One writer, so nobody is in the way.
     locks: () => NO_LOCKS,
     writeJournal,
-    changes: ownChanges(sequence),
+    changes,
+    nodes: aloneInRegistry(card && { ...card, clock, position: changes.position }),
     close,
   }
 }
@@ -89,6 +95,8 @@ function ownChanges(start: number): ChangeFeed {
       position = Math.max(position, end)
     },
     position: () => position,
+    isCurrent: () => true,
+    catchUp: async () => undefined,
     close: async () => undefined,
   }
 }

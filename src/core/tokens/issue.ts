@@ -235,7 +235,7 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
     ...(draft.idClaims === undefined ? {} : { idClaims: draft.idClaims }),
     ...(before?.serial === undefined ? {} : { serial: before.serial }),
   })
-  await tx.changes.append({ subject: 'token', id })
+  await tx.changes.append({ subject: 'token', id, isNew: true })
   await deps.audit(tx, draft.actor, {
     action:
       draft.kind === 'session' ? 'session.opened' : before ? 'token.rotated' : 'token.created',

@@ -38,6 +38,9 @@ export interface Verifier {
   verify(secret: string, demand?: Demand): Verdict | Promise<Verdict>
   /** The same for a token named by something derived from it, such as a signed access token. */
   verifyById(id: TokenId, demand?: Demand): Verdict | Promise<Verdict>
+  /** The same by what the database says now, whatever this node remembers. */
+  verifyStored(secret: string, demand?: Demand): Promise<Verdict>
+  verifyStoredById(id: TokenId, demand?: Demand): Promise<Verdict>
   /** What the cache knows of a secret; decides nothing and counts no use. */
   lookUp(secret: string): KnownSecret | undefined
   /**
@@ -79,11 +82,13 @@ export function createVerifier(deps: {
   imported: ImportedSecrets
 }): Verifier {
   const { store, keyring, clock, usage, imported } = deps
+  const { changes } = store
   const keyOf = secretKeys(deps.random)
   const cache: VerdictCache = verdictCache(deps.maxCachedTokens)
   store.onChange((changes) => cache.apply(changes))
 
   function verify(secret: string, demand = NO_DEMAND): Verdict | Promise<Verdict> {
+    if (!changes.isCurrent()) return changes.catchUp().then(() => verify(secret, demand))
     if (!mayBeSecret(secret)) return verifyForeign(secret, demand)
     const key = keyOf(secret)
     const entry = cache.byKey(key)
@@ -106,7 +111,7 @@ export function createVerifier(deps: {
   }
 
   function verifyKnown(key: SecretKey, ip: string): Verdict | undefined {
-    const entry = cache.byKey(key)
+    const entry = changes.isCurrent() ? cache.byKey(key) : undefined
     if (entry === undefined) return undefined
     const nowMs = clock.now()
     if (nowMs < entry.plainUntilMs) return accept(entry, nowMs, ip)
@@ -128,6 +133,7 @@ export function createVerifier(deps: {
   }
 
   function verifyById(id: TokenId, demand = NO_DEMAND): Verdict | Promise<Verdict> {
+    if (!changes.isCurrent()) return changes.catchUp().then(() => verifyById(id, demand))
     const entry = cache.byId(id)
     return entry === undefined ? verifyByIdCold(id, demand) : decide(entry, demand)
   }
@@ -184,7 +190,13 @@ export function createVerifier(deps: {
     }
   }
 
+  async function verifyStored(secret: string, demand = NO_DEMAND): Promise<Verdict> {
+    if (!mayBeSecret(secret) || formatOf(secret) === undefined) return MALFORMED
+    return verifyCold(secret, keyOf(secret), demand)
+  }
+
   async function inspect(secret: string): Promise<Inspected | undefined> {
+    if (!changes.isCurrent()) await changes.catchUp()
     const key = keyOf(secret)
     const entry = cache.byKey(key)
     if (entry !== undefined) return { token: entry.saved, entry }
@@ -193,6 +205,7 @@ export function createVerifier(deps: {
   }
 
   async function inspectById(id: TokenId): Promise<Inspected | undefined> {
+    if (!changes.isCurrent()) await changes.catchUp()
     const entry = cache.byId(id)
     if (entry !== undefined) return { token: entry.saved, entry }
     const token = await store.tokens.byId(id)
@@ -235,6 +248,8 @@ export function createVerifier(deps: {
   return {
     verify,
     verifyById,
+    verifyStored,
+    verifyStoredById: (id, demand = NO_DEMAND) => verifyByIdCold(id, demand),
     lookUp,
     verifyKnown,
     inspect,

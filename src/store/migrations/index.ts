@@ -7,6 +7,7 @@ import { up as bulkJobs } from './0005-bulk-jobs.ts'
 import { up as endedTokens } from './0006-ended-tokens.ts'
 import { up as imports } from './0007-imports.ts'
 import { up as rates } from './0008-rates.ts'
+import { up as nodes } from './0009-nodes.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -18,4 +19,5 @@ export const migrations: Record<string, Migration> = {
   '0006-ended-tokens': { up: endedTokens },
   '0007-imports': { up: imports },
   '0008-rates': { up: rates },
+  '0009-nodes': { up: nodes },
 }
