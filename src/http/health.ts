@@ -15,10 +15,11 @@ export function createHealth(core: Core): Health {
     draining: false,
     underWay: 0,
     async isReady() {
-      if (health.draining) return false
+      // The lease knows of a database that is away before a question to it has failed.
+      if (health.draining || !core.isCurrent()) return false
       try {
         await core.ping()
-        return core.isCurrent()
+        return true
       } catch {
         return false
       }

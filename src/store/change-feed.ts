@@ -84,6 +84,7 @@ export async function openChangeFeed(options: {
   const { channel, pollMs, card } = options
   const lease: Lease = card === undefined ? NO_LEASE : openLease(card.leaseMs)
   const renewEveryMs = card === undefined ? Number.POSITIVE_INFINITY : card.leaseMs / RENEWALS
+  const maxPauseMs = Math.min(MAX_PAUSE_MS, renewEveryMs / 2)
   let position = 0
   const nodes =
     card === undefined
@@ -227,7 +228,7 @@ export async function openChangeFeed(options: {
       attempt = Promise.withResolvers()
       await (failures === 0
         ? rest(Math.min(pollMs, renewEveryMs))
-        : slept(Math.min(pollMs * 2 ** failures, MAX_PAUSE_MS)))
+        : slept(Math.min(pollMs * 2 ** failures, maxPauseMs)))
     }
   }
 
@@ -266,9 +267,10 @@ export async function openChangeFeed(options: {
     position: () => position,
     isCurrent: lease.isValid,
     async catchUp() {
-      // One that was asleep learns at once what it missed; one without a database says so at once.
+      // One that was asleep, and may have lost its connection over that, learns at once what it missed;
+      // one without a database says so at once.
       const endMs = performance.now() + CATCH_UP_MS
-      while (!lease.isValid() && failures === 0 && performance.now() < endMs) {
+      while (!lease.isValid() && failures <= 1 && performance.now() < endMs) {
         wakeUp()
         await Promise.race([attempt.promise, sleep(CATCH_UP_MS, undefined, { ref: false })])
       }
