@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { Registry } from 'prom-client'
 import { type Journal, openJournal } from './backup/journal.ts'
 import type { Places } from './backup/places.ts'
 import { bcryptThread } from './bcrypt/bcrypt.ts'
@@ -40,6 +41,7 @@ import { oauthErrors } from './oauth/errors.ts'
 import { introspectionLane } from './oauth/introspect.ts'
 import { registerOauth } from './oauth/oauth.ts'
 import { openStore, type Serving } from './store/database.ts'
+import { lockSqlite } from './store/sqlite.ts'
 import { openSource, openTarget } from './store/transfer/places.ts'
 import { VERSION } from './version.ts'
 
@@ -60,6 +62,21 @@ export interface Parts {
   log: FastifyBaseLogger
   clock?: Clock
   random?: Random
+  /** Absent: this process is the whole server. */
+  worker?: Worker | undefined
+}
+
+/** What a server needs to know that is one of several processes behind one port. */
+export interface Worker {
+  /** Writes to a database file while no other process does. */
+  inTurn: NonNullable<Serving['inTurn']>
+  /** The figures of all processes, given those of this one. */
+  gatherMetrics: (registry: Registry) => () => Promise<string>
+}
+
+/** Keeps other servers from the database file, for a process that lets workers open it. */
+export function holdDatabase({ database }: Config): void {
+  if (database.kind === 'sqlite') lockSqlite(database.file)
 }
 
 /** The beginnings of the dialects' paths, and the shapes of their errors. */
@@ -126,7 +143,8 @@ export async function migrateDatabase(config: Config): Promise<void> {
 /** The wiring: one screen that main and every test use. */
 export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const card = { version: VERSION, leaseMs: config.leaseMs }
-  const serving = { card, onCommitted: noteCommitted }
+  const { worker } = parts
+  const serving = { card, onCommitted: noteCommitted, inTurn: worker?.inTurn }
   const { core, store } = await openCore(config, { ...parts, serving })
   const server = await createServer(config, { log: parts.log, shapeOf })
   const health = createHealth(core)
@@ -146,7 +164,10 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   registerHealth(server, health)
   await server.register(async (scope) => {
     guard(scope, { core, jwts, credential: bearerCredential, via: 'api' })
-    registerMetrics(scope, metrics, { public: config.metricsPublic })
+    registerMetrics(scope, metrics, {
+      public: config.metricsPublic,
+      gather: worker?.gatherMetrics(metrics.registry),
+    })
   })
   registerWellKnown(server, signing)
   await registerDocs(server, { publicUrl: config.publicUrl, version: VERSION })

@@ -5,6 +5,7 @@ import { auditCommands } from './commands/audit.ts'
 import { backupCommands } from './commands/backup.ts'
 import { clientCommands } from './commands/client.ts'
 import { configCommand } from './commands/config.ts'
+import { drillCommands } from './commands/drill.ts'
 import { grantCommands } from './commands/grant.ts'
 import { groupCommands } from './commands/group.ts'
 import { helpMarkdownCommand } from './commands/help-markdown.ts'
@@ -61,6 +62,7 @@ export function createProgram(terminal: Terminal): Command {
   keysCommands(program, terminal)
   importCommand(program, terminal)
   nodeCommands(program, terminal)
+  drillCommands(program, terminal)
   auditCommands(program, terminal)
   adminCommands(program, terminal)
   scanCommand(program, terminal)

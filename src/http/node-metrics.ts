@@ -37,25 +37,41 @@ export function measureNodes(
       log.warn(found, 'Not all nodes have acknowledged a change in time')
     },
   })
-  const gauge = (name: string, help: string, value: () => number | undefined) =>
+  /** `aggregator`: which one counts of several processes behind one port. */
+  const gauge = (
+    name: string,
+    { help, aggregator }: { help: string; aggregator: 'max' | 'min' },
+    value: () => number | undefined,
+  ) =>
     new Gauge({
       name,
       help,
+      aggregator,
       registers,
       collect() {
         const now = value()
         if (now !== undefined) this.set(now)
       },
     })
-  gauge('mintmark_nodes', 'Nodes that may answer.', () => core.nodes.figures().nodes)
+  gauge(
+    'mintmark_nodes',
+    { help: 'Nodes that may answer.', aggregator: 'max' },
+    () => core.nodes.figures().nodes,
+  )
   gauge(
     'mintmark_change_lag',
-    'Changes that the slowest node has not told to have applied.',
+    {
+      help: 'Changes that the slowest node has not told to have applied.',
+      aggregator: 'max',
+    },
     () => core.nodes.figures().lag,
   )
   gauge(
     'mintmark_lease_left_seconds',
-    'How long this node goes on answering without the database; 0: it has stopped.',
+    {
+      help: 'How long this node goes on answering without the database; 0: it has stopped.',
+      aggregator: 'min',
+    },
     () => {
       const { leaseLeftMs } = core.nodes.figures()
       return leaseLeftMs === undefined ? undefined : leaseLeftMs / 1000

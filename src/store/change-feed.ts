@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import type { Client } from 'pg'
 import type { Secret } from '../core/secret.ts'
-import { ANY, type Change } from '../core/store.ts'
+import type { Change } from '../core/store.ts'
+import { EVERYTHING } from './changes.ts'
 import type { Announce, ChangeFeed, Db } from './engine.ts'
 import { type Lease, leaseIsOver, NO_LEASE, openLease } from './lease.ts'
 import { joinNodes, type NodeCard, type PostgresNodes } from './node-registry.ts'
@@ -17,11 +18,6 @@ const RENEWALS = 5
 const PATIENCE = 2
 /** How long those wait for the database who ask a node that has just woken up. */
 const CATCH_UP_MS = 1000
-
-/** What is announced when the log no longer tells what changed: everything. */
-const EVERYTHING: readonly Change[] = (
-  ['role', 'group', 'client', 'policy', 'key', 'import'] as const
-).map((subject) => ({ subject, id: ANY }))
 
 interface LogRow {
   end: number

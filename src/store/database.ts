@@ -5,6 +5,7 @@ import { changeStore } from './changes.ts'
 import { clientStore } from './clients.ts'
 import type { Db, Engine } from './engine.ts'
 import { grantStore } from './grants.ts'
+import type { InTurn } from './group-commit.ts'
 import { groupStore } from './groups.ts'
 import { idempotencyStore, keyStore, lockoutStore, policyStore } from './housekeeping.ts'
 import { importStore } from './imports.ts'
@@ -49,6 +50,8 @@ export interface Serving {
   card?: NodeCard
   /** Called in the course of the call that made a change which others must hear of, once it is stored. */
   onCommitted?: (sequence: number) => void
+  /** Of one of several processes on a database file: see `InTurn`. */
+  inTurn?: InTurn | undefined
 }
 
 /**
@@ -58,11 +61,11 @@ export interface Serving {
 export async function openStore(
   database: Database,
   clock: Clock,
-  { card, onCommitted = () => undefined }: Serving = {},
+  { card, onCommitted = () => undefined, inTurn }: Serving = {},
 ): Promise<Store> {
   const engine =
     database.kind === 'sqlite'
-      ? await openSqliteEngine(database.file, { card, clock })
+      ? await openSqliteEngine(database.file, { card, clock, inTurn })
       : await openPostgresEngine({ ...database, card })
   return storeOver(engine, { clock, onCommitted, isShared: database.kind === 'postgres' })
 }
