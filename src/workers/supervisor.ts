@@ -81,8 +81,9 @@ export async function supervise({ workers, patienceMs, drainMs }: Supervision): 
     const leave = () => {
       if (living().length === 0) process.exit(worst)
     }
-    cluster.on('exit', (_, status) => {
-      worst ||= status ?? 1
+    cluster.on('exit', (_, status, signal) => {
+      // One that was still starting ends by the signal itself.
+      worst ||= status ?? (signal === 'SIGTERM' ? 0 : 1)
       leave()
     })
     leave()

@@ -17,8 +17,9 @@ const WORKERS = 3
 async function start(dataDir = temporaryDirectory()) {
   const env = { MINTMARK_WORKERS: String(WORKERS), MINTMARK_BOOTSTRAP_TOKEN: TOKEN }
   const server = await startProcess({ dataDir, env })
+  const first = workersOf(server)
   onTestFinished(async () => {
-    for (const pid of [...workersOf(server), server.pid]) killed(pid)
+    for (const pid of [...first, ...workersOf(server), server.pid]) killed(pid)
     await server.ended
   })
   return { server, api: rest(server.url, TOKEN), dataDir }
@@ -160,7 +161,8 @@ test('workers do not outlive their supervisor, and none does unnoticed', async (
   const orphans = workersOf(server)
   const [stopped = 0] = orphans
   process.kill(stopped, 'SIGSTOP')
-  await server.end('SIGKILL')
+  server.signal('SIGKILL')
+  await vi.waitFor(() => expect(workersOf(server)).toEqual([]), { timeout: 10_000 })
   const { output } = await runToEnd({ dataDir, env: { MINTMARK_WORKERS: '2' } })
   expect(output).toContain('Another Mintmark process uses')
   process.kill(stopped, 'SIGCONT')
