@@ -123,6 +123,12 @@ it('a question may ask the database itself', async () => {
     rawBody: `token=${secret}`,
   })
   expect(introspected.body).toEqual({ active: false })
+  // Its owner is remembered apart from it.
+  const carol = await one.makeUser({ username: 'carol' })
+  expect(await isActive(two, carol.token)).toBe(true)
+  await one.database.tamper(`update "user" set active = 0 where id = '${carol.id}'`)
+  expect(await isActive(two, carol.token)).toBe(true)
+  expect(await isActive(two, carol.token, '?consistency=strong')).toBe(false)
 })
 
 it('nodes are listed for administrators alone', async () => {

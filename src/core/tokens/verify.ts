@@ -192,7 +192,19 @@ export function createVerifier(deps: {
 
   async function verifyStored(secret: string, demand = NO_DEMAND): Promise<Verdict> {
     if (!mayBeSecret(secret) || formatOf(secret) === undefined) return MALFORMED
-    return verifyCold(secret, keyOf(secret), demand)
+    return decideStored(await stored(secret), keyOf(secret), demand)
+  }
+
+  /** Nothing of it from memory, and nothing of it remembered. */
+  async function decideStored(
+    token: Token | undefined,
+    key: SecretKey,
+    demand: Demand,
+  ): Promise<Verdict> {
+    if (token === undefined) return UNKNOWN
+    const entry = await entryOf(token, key)
+    if (entry !== undefined) return decide(entry, demand)
+    return { active: false, reason: 'owner_disabled', principal: undefined }
   }
 
   async function inspect(secret: string): Promise<Inspected | undefined> {
@@ -249,7 +261,8 @@ export function createVerifier(deps: {
     verify,
     verifyById,
     verifyStored,
-    verifyStoredById: (id, demand = NO_DEMAND) => verifyByIdCold(id, demand),
+    verifyStoredById: async (id, demand = NO_DEMAND) =>
+      decideStored(await store.tokens.byId(id), keyOfId(id), demand),
     lookUp,
     verifyKnown,
     inspect,
