@@ -539,9 +539,11 @@ function crossChecks(values: Parsed): string[] {
 export function databaseAt(text: string, { database }: Pick<Config, 'database'>): DatabaseConfig {
   try {
     const limits =
-      database.kind === 'postgres' ? database : { pool: 10, pollMs: 250, waitMs: 10_000 }
-    const { pool, pollMs, waitMs } = limits
-    return databaseOf(databaseUrl(text), { dataDir: '', pool, pollMs, waitMs })
+      database.kind === 'postgres'
+        ? database
+        : { pool: 10, pollMs: 250, waitMs: 10_000, notices: true }
+    const { pool, pollMs, waitMs, notices } = limits
+    return databaseOf(databaseUrl(text), { dataDir: '', pool, pollMs, waitMs, notices })
   } catch (error) {
     throw new ConfigError([`The database ${(error as Error).message}`])
   }

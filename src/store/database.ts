@@ -67,7 +67,8 @@ export async function openStore(
     database.kind === 'sqlite'
       ? await openSqliteEngine(database.file, { card, clock, inTurn })
       : await openPostgresEngine({ ...database, card })
-  return storeOver(engine, { clock, onCommitted, isShared: database.kind === 'postgres' })
+  const isShared = database.kind === 'postgres' || inTurn !== undefined
+  return storeOver(engine, { clock, onCommitted, isShared })
 }
 
 function storeOver(

@@ -191,8 +191,10 @@ export function createVerifier(deps: {
   }
 
   async function verifyStored(secret: string, demand = NO_DEMAND): Promise<Verdict> {
-    if (!mayBeSecret(secret) || formatOf(secret) === undefined) return MALFORMED
-    return decideStored(await stored(secret), keyOf(secret), demand)
+    const isOurs = mayBeSecret(secret) && formatOf(secret) !== undefined
+    if (!isOurs && !imported.mayKnow(secret)) return MALFORMED
+    const token = (await stored(secret)) ?? (await imported.take(secret, demand.ip))
+    return decideStored(token, keyOf(secret), demand)
   }
 
   /** Nothing of it from memory, and nothing of it remembered. */
