@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { Registry } from 'prom-client'
 import { type Journal, openJournal } from './backup/journal.ts'
 import type { Places } from './backup/places.ts'
 import { bcryptThread } from './bcrypt/bcrypt.ts'
@@ -20,15 +21,18 @@ import { xmsErrors } from './dialects/xms/errors.ts'
 import { validateLane } from './dialects/xms/validate.ts'
 import { registerXms } from './dialects/xms/xms.ts'
 import { accessJwts } from './http/access-jwt.ts'
+import { awaitAcknowledgements, noteCommitted } from './http/acknowledge.ts'
 import { registerApi } from './http/api/api.ts'
 import { verifyLanes } from './http/api/verify.ts'
 import { guard } from './http/auth.ts'
 import { bearerCredential } from './http/credential.ts'
+import { onlyWhileCurrent } from './http/current.ts'
 import { registerDocs } from './http/docs.ts'
 import { type ErrorOptions, problemDocument, type ShapeOf } from './http/errors.ts'
 import { createHealth, followDraining, type Health, registerHealth } from './http/health.ts'
 import { openLane } from './http/lane.ts'
 import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
+import { measureNodes } from './http/node-metrics.ts'
 import { createServer, securityHeaders } from './http/server.ts'
 import { tokenJwts } from './http/token-jwt.ts'
 import { registerWellKnown } from './http/well-known.ts'
@@ -36,7 +40,8 @@ import { keepWorking } from './job-loop.ts'
 import { oauthErrors } from './oauth/errors.ts'
 import { introspectionLane } from './oauth/introspect.ts'
 import { registerOauth } from './oauth/oauth.ts'
-import { openStore } from './store/database.ts'
+import { openStore, type Serving } from './store/database.ts'
+import { lockSqlite } from './store/sqlite.ts'
 import { openSource, openTarget } from './store/transfer/places.ts'
 import { VERSION } from './version.ts'
 
@@ -57,6 +62,21 @@ export interface Parts {
   log: FastifyBaseLogger
   clock?: Clock
   random?: Random
+  /** Absent: this process is the whole server. */
+  worker?: Worker | undefined
+}
+
+/** What a server needs to know that is one of several processes behind one port. */
+export interface Worker {
+  /** Writes to a database file while no other process does. */
+  inTurn: NonNullable<Serving['inTurn']>
+  /** The figures of all processes, given those of this one. */
+  gatherMetrics: (registry: Registry) => () => Promise<string>
+}
+
+/** Keeps other servers from the database file, for a process that lets workers open it. */
+export function holdDatabase({ database }: Config): void {
+  if (database.kind === 'sqlite') lockSqlite(database.file)
 }
 
 /** The beginnings of the dialects' paths, and the shapes of their errors. */
@@ -76,9 +96,14 @@ const systemClock: Clock = { now: () => Date.now() }
 /** Opens the domain over its store: what the server and the offline commands share. */
 export async function openCore(
   config: Config,
-  { masterKey, clock = systemClock, random = randomBytes }: Omit<Parts, 'log'>,
+  {
+    masterKey,
+    clock = systemClock,
+    random = randomBytes,
+    serving,
+  }: Omit<Parts, 'log'> & { serving?: Serving },
 ): Promise<{ core: Core; store: Store }> {
-  const store = await openStore(config.database, clock)
+  const store = await openStore(config.database, clock, serving)
   try {
     const { maxCachedTokens } = config
     const core = await createCore({
@@ -117,7 +142,10 @@ export async function migrateDatabase(config: Config): Promise<void> {
 
 /** The wiring: one screen that main and every test use. */
 export async function buildApp(config: Config, parts: Parts): Promise<App> {
-  const { core, store } = await openCore(config, parts)
+  const card = { version: VERSION, leaseMs: config.leaseMs }
+  const { worker } = parts
+  const serving = { card, onCommitted: noteCommitted, inTurn: worker?.inTurn }
+  const { core, store } = await openCore(config, { ...parts, serving })
   const server = await createServer(config, { log: parts.log, shapeOf })
   const health = createHealth(core)
   const metrics = createMetrics(core.verifier)
@@ -128,12 +156,18 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const jobs = keepWorking(core.worker({ stopwatch: () => performance.now() }), parts.log)
   const shared = { core, jwts, tokenJwts: signing, config, metrics, health, jobs }
 
+  onlyWhileCurrent(server, core)
   followDraining(server, health)
+  awaitAcknowledgements(server, shared)
+  measureNodes(metrics, { core, log: parts.log })
   const meter = measureRequests(server, metrics)
   registerHealth(server, health)
   await server.register(async (scope) => {
     guard(scope, { core, jwts, credential: bearerCredential, via: 'api' })
-    registerMetrics(scope, metrics, { public: config.metricsPublic })
+    registerMetrics(scope, metrics, {
+      public: config.metricsPublic,
+      gather: worker?.gatherMetrics(metrics.registry),
+    })
   })
   registerWellKnown(server, signing)
   await registerDocs(server, { publicUrl: config.publicUrl, version: VERSION })

@@ -51,6 +51,10 @@ describe('without any setting', () => {
       maxCachedTokens: 100_000,
       revocationJournal: './data/revocations.log',
       drainSeconds: 10,
+      leaseMs: 5000,
+      revokeWaitMs: 2000,
+      nodeAddress: undefined,
+      workers: 1,
     } satisfies Config)
   })
 

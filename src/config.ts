@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { createSecureContext } from 'node:tls'
 import { parseCidr } from './core/ip.ts'
 import { CHOSEN_SECRET, mayBeChosen, Secret } from './core/secret.ts'
@@ -41,12 +42,27 @@ export interface Config {
   maxCachedTokens: number
   /** How long a shutdown waits for requests under way. */
   drainSeconds: number
+  /** How long a node answers from memory without the database. */
+  leaseMs: number
+  /** How long an answer to a change waits for the other nodes. */
+  revokeWaitMs: number
+  /** Where this very node is reached; absent: where it listens. */
+  nodeAddress: string | undefined
+  /** Processes behind the port. */
+  workers: number
 }
 
 /** From MINTMARK_DATABASE_URL, or the SQLite file in the data directory. */
 export type DatabaseConfig =
   | { kind: 'sqlite'; file: string }
-  | { kind: 'postgres'; url: Secret; pool: number; pollMs: number; waitMs: number }
+  | {
+      kind: 'postgres'
+      url: Secret
+      pool: number
+      pollMs: number
+      waitMs: number
+      notices: boolean
+    }
 
 /** The OpenID provider behind S7's browser sign-in. */
 export interface UpstreamConfig {
@@ -84,6 +100,19 @@ const wholeNumber = (least: number, most: number) => (text: string) => {
   if (!(number >= least && number <= most)) {
     throw new Error(`must be a whole number from ${least} to ${most}.`)
   }
+  return number
+}
+const secondsToMs = (least: number, most: number) => (text: string) => {
+  const seconds = /^\d{1,4}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN
+  if (!(seconds >= least && seconds <= most)) {
+    throw new Error(`must be seconds from ${least} to ${most}, such as 2 or 2.5.`)
+  }
+  return Math.round(seconds * 1000)
+}
+const workers = (text: string) => {
+  if (text === 'auto') return availableParallelism()
+  const number = /^\d{1,3}$/.test(text) ? Number(text) : 0
+  if (number < 1 || number > 256) throw new Error('must be auto, or a whole number from 1 to 256.')
   return number
 }
 const yesOrNo = (text: string) => {
@@ -204,6 +233,40 @@ const SETTINGS = {
       'How often, in milliseconds, a node reads what others changed in PostgreSQL when no notice reaches it.',
     fallback: '250',
     parse: wholeNumber(10, 60_000),
+  },
+  databaseNotices: {
+    name: 'MINTMARK_DATABASE_NOTICES',
+    summary:
+      'Whether PostgreSQL tells nodes of changes (LISTEN and NOTIFY). Set it to false behind a pooler in transaction mode: nodes then ask every MINTMARK_POLL_MS.',
+    fallback: 'true',
+    parse: yesOrNo,
+  },
+  leaseMs: {
+    name: 'MINTMARK_NODE_LEASE',
+    summary:
+      'Seconds for which a node that cannot reach PostgreSQL goes on answering from memory; after that it answers 503. Others wait as long for a node that died before they count it as gone.',
+    fallback: '5',
+    parse: secondsToMs(1, 60),
+  },
+  revokeWaitMs: {
+    name: 'MINTMARK_REVOKE_WAIT',
+    summary:
+      'Seconds that the answer to a revocation, and to any other change that takes something away, waits at most until all nodes have acknowledged it.',
+    fallback: '2',
+    parse: secondsToMs(0, 60),
+  },
+  nodeAddress: {
+    name: 'MINTMARK_NODE_ADDRESS',
+    summary:
+      'URL under which this very node is reached, past any load balancer; shown to administrators and used by `mintmark drill`. Absent: where it listens.',
+    parse: issuerUrl,
+  },
+  workers: {
+    name: 'MINTMARK_WORKERS',
+    summary:
+      'Processes that answer behind the one port: a number, or auto for as many as there are cores.',
+    fallback: '1',
+    parse: workers,
   },
   publicUrl: {
     name: 'MINTMARK_PUBLIC_URL',
@@ -476,9 +539,11 @@ function crossChecks(values: Parsed): string[] {
 export function databaseAt(text: string, { database }: Pick<Config, 'database'>): DatabaseConfig {
   try {
     const limits =
-      database.kind === 'postgres' ? database : { pool: 10, pollMs: 250, waitMs: 10_000 }
-    const { pool, pollMs, waitMs } = limits
-    return databaseOf(databaseUrl(text), { dataDir: '', pool, pollMs, waitMs })
+      database.kind === 'postgres'
+        ? database
+        : { pool: 10, pollMs: 250, waitMs: 10_000, notices: true }
+    const { pool, pollMs, waitMs, notices } = limits
+    return databaseOf(databaseUrl(text), { dataDir: '', pool, pollMs, waitMs, notices })
   } catch (error) {
     throw new ConfigError([`The database ${(error as Error).message}`])
   }
@@ -486,7 +551,10 @@ export function databaseAt(text: string, { database }: Pick<Config, 'database'>)
 
 function databaseOf(
   url: DatabaseUrl | undefined,
-  { dataDir, ...limits }: { dataDir: string; pool: number; pollMs: number; waitMs: number },
+  {
+    dataDir,
+    ...limits
+  }: { dataDir: string; pool: number; pollMs: number; waitMs: number; notices: boolean },
 ): DatabaseConfig {
   if (url === undefined) return { kind: 'sqlite', file: `${dataDir}/mintmark.db` }
   return url.kind === 'sqlite' ? url : { ...url, ...limits }
@@ -516,6 +584,7 @@ function assemble(values: Parsed): Config {
       pool: get<number>('databasePool'),
       pollMs: get<number>('pollMs'),
       waitMs: get<number>('databaseWaitMs'),
+      notices: get<boolean>('databaseNotices'),
     }),
     publicUrl:
       get<string | undefined>('publicUrl') ??
@@ -551,5 +620,9 @@ function assemble(values: Parsed): Config {
     revocationJournal: journalOf(get<string | undefined>('revocationJournal'), dataDir),
     maxCachedTokens: get<number>('maxCachedTokens'),
     drainSeconds: get<number>('drainSeconds'),
+    leaseMs: get<number>('leaseMs'),
+    revokeWaitMs: get<number>('revokeWaitMs'),
+    nodeAddress: get<string | undefined>('nodeAddress'),
+    workers: get<number>('workers'),
   }
 }

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { pino } from 'pino'
-import { type App, buildApp, opensDatabase } from './app.ts'
+import { type App, buildApp, holdDatabase, opensDatabase } from './app.ts'
 import { type Config, ConfigError, readConfig } from './config.ts'
 import type { Bootstrapped } from './core/bootstrap.ts'
 import { CoreError } from './core/errors.ts'
+import type { Secret } from './core/secret.ts'
 import { cutOff, sendAway } from './http/drain.ts'
 import { linesByTurn } from './http/log-stream.ts'
 import {
@@ -13,6 +14,9 @@ import {
   prepareDirectories,
   settleKeyFile,
 } from './installation.ts'
+
+import { type Supervision, supervise } from './workers/supervisor.ts'
+import { workerEnd } from './workers/worker.ts'
 
 const USAGE_FLUSH_MS = 5000
 const PURGE_MS = 3_600_000
@@ -35,24 +39,50 @@ export function configFromEnvironment(): Config {
 export async function serve(): Promise<void> {
   process.umask(0o077)
   const config = configFromEnvironment()
+  const worker = workerEnd()
+  const key = worker === undefined ? await keyOnDisk(config) : masterKeyOf(config).key
+  if (worker === undefined && config.workers > 1) {
+    holdDatabase(config)
+    announceAddress(await supervise(supervisionOf(config)))
+    return
+  }
   // One stream for people and machines: JSON lines, so that nothing in a name can forge a line.
-  const lines = linesByTurn(pino.destination({ dest: 1, sync: true }))
+  const lines = linesByTurn(pino.destination({ dest: 1, sync: true }), {
+    atomic: worker !== undefined,
+  })
   process.on('exit', lines.flushSync)
-  const log = pino({ level: config.logLevel, base: null }, lines)
-  prepareDirectories(config)
-  await settleKeyFile(config, (key) => opensDatabase(config, key))
-  const { key, madeFile } = masterKeyOf(config)
-  if (madeFile !== undefined) announceKeyFile(madeFile)
-  const app = await buildApp(config, { masterKey: key, log })
+  const base = worker === undefined ? null : { worker: worker.number }
+  const log = pino({ level: config.logLevel, base }, lines)
+  const app = await buildApp(config, { masterKey: key, log, worker })
   mustNotBeLost(config, { isNew: await app.core.isNew() })
   const first = await app.core.bootstrap(config.bootstrap)
   // Before anything else can fail: the password is told only now.
   if (first !== undefined) announceAdmin(first, config.publicUrl)
   markInstalled(config)
-  const timers = keepHouse(app, log)
+  const timers = keepHouse(app, log, { isFirst: (worker?.number ?? 1) === 1 })
   // Before it listens: whoever sees it listening may stop it at once.
   drainOnSignals(app, { config, timers })
   const address = await app.server.listen({ host: config.host, port: config.port })
+  await app.core.nodes.announce({ address: config.nodeAddress ?? address })
+  if (worker === undefined) announceAddress(address)
+  else worker.ready(address)
+}
+
+/** Makes what a first start needs, and finishes a change of the key that was cut short. */
+async function keyOnDisk(config: Config): Promise<Secret> {
+  prepareDirectories(config)
+  await settleKeyFile(config, (key) => opensDatabase(config, key))
+  const { key, madeFile } = masterKeyOf(config)
+  if (madeFile !== undefined) announceKeyFile(madeFile)
+  return key
+}
+
+function supervisionOf({ workers, leaseMs, drainSeconds }: Config): Supervision {
+  // Workers end themselves when their time is up; a stopped one does not.
+  return { workers, patienceMs: leaseMs, drainMs: drainSeconds * 1000 + 2000 }
+}
+
+function announceAddress(address: string): void {
   process.stdout.write(`Mintmark listens on ${address} (API reference: ${address}/docs)\n`)
 }
 
@@ -82,13 +112,20 @@ function announceAdmin({ admin, oneTimePassword }: Bootstrapped, url: string): v
   )
 }
 
-function keepHouse(app: App, log: pino.Logger): NodeJS.Timeout[] {
+/** Of several processes behind a port, the first does what one of them has to. */
+function keepHouse(
+  app: App,
+  log: pino.Logger,
+  { isFirst }: { isFirst: boolean },
+): NodeJS.Timeout[] {
   const regularly = (task: () => Promise<unknown>, ms: number, failure: string) =>
     setInterval(() => {
       task().catch((err: unknown) => log.error({ err }, failure))
     }, ms)
+  const own = regularly(app.core.flushUsage, USAGE_FLUSH_MS, 'Last-used times could not be written')
+  if (!isFirst) return [own]
   return [
-    regularly(app.core.flushUsage, USAGE_FLUSH_MS, 'Last-used times could not be written'),
+    own,
     regularly(app.core.purge, PURGE_MS, 'Ended tokens could not be purged'),
     regularly(app.journal.catchUp, JOURNAL_MS, 'The journal of revocations could not be written'),
     regularly(app.checkpoint, CHECKPOINT_MS, 'The audit trail could not be signed'),
@@ -111,6 +148,8 @@ function drainOnSignals(app: App, parts: { config: Config; timers: NodeJS.Timeou
     setTimeout(() => process.exit(1), parts.config.drainSeconds * 1000).unref()
     try {
       app.health.draining = true
+      // Only for people who look; a database that is away must not hold up the end.
+      app.core.nodes.announce({ draining: true }).catch(() => undefined)
       await sendAway(app.server.server, { maxMs: (parts.config.drainSeconds * 1000) / 2 })
       const closed = app.close()
       await cutOff(app.server.server, () => app.health.underWay > 0)

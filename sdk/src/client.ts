@@ -6,6 +6,7 @@ import { type ClientOptions, sender, streamer } from './http.ts'
 import { imports } from './imports.ts'
 import { jobs } from './jobs.ts'
 import { keys } from './keys.ts'
+import { nodes } from './nodes.ts'
 import { policy } from './policy.ts'
 import { roles } from './roles.ts'
 import { session } from './session.ts'
@@ -28,6 +29,7 @@ export function createClient(options: ClientOptions) {
     policy: policy(send, stream),
     imports: imports(send),
     keys: keys(send),
+    nodes: nodes(send),
     audit: audit(send),
   }
 }

@@ -193,6 +193,10 @@ export interface TokenStats {
 export interface Revocation {
   /** The token, its family and what was derived from it. */
   revoked: string[]
+  /** Nodes that say yes no more. */
+  acknowledged: number
+  /** Nodes that may answer; with fewer acknowledged, the others follow or stop answering by themselves. */
+  nodes: number
 }
 
 /** Callers of a token since it was rotated, the latest first. */

@@ -29,6 +29,18 @@ import type {
 } from './token-types.ts'
 import type { Page } from './types.ts'
 
+/** Options of calls that take something away. */
+export interface WaitOptions extends CallOptions {
+  /** `none`: return before the other nodes know. */
+  wait?: 'all' | 'none'
+}
+
+/** Options of questions about tokens. */
+export interface VerifyOptions extends CallOptions {
+  /** `strong`: by what the database says now, whatever the node remembers. */
+  consistency?: 'strong'
+}
+
 /** The inventory of all credentials. */
 export function tokens(send: Send, stream: Stream) {
   const list = (query: TokenQuery = {}, options: CallOptions = {}): Promise<Page<Token>> =>
@@ -181,11 +193,12 @@ export function tokens(send: Send, stream: Stream) {
     revoke(
       id: string,
       wish: { reason?: string } = {},
-      options: CallOptions = {},
+      { wait, ...options }: WaitOptions = {},
     ): Promise<Revocation> {
       return send({
         method: 'POST',
         path: path`/tokens/${id}/revoke`,
+        query: { wait },
         body: wish,
         repeatable: true,
         ...options,
@@ -242,10 +255,11 @@ export function tokens(send: Send, stream: Stream) {
     },
 
     /** Is this secret good, and for this? Changes nothing. */
-    verify(question: Question, options: CallOptions = {}): Promise<Verdict> {
+    verify(question: Question, { consistency, ...options }: VerifyOptions = {}): Promise<Verdict> {
       return send({
         method: 'POST',
         path: '/tokens/verify',
+        query: { consistency },
         body: question,
         repeatable: true,
         ...options,
@@ -255,11 +269,12 @@ export function tokens(send: Send, stream: Stream) {
     /** The same about up to 100 secrets, each alone or with a demand; verdicts in that order. */
     async verifyBatch(
       questions: readonly (string | Question)[],
-      options: CallOptions = {},
+      { consistency, ...options }: VerifyOptions = {},
     ): Promise<Verdict[]> {
       const { answers } = await send<{ answers: Verdict[] }>({
         method: 'POST',
         path: '/tokens/verify:batch',
+        query: { consistency },
         body: { questions },
         repeatable: true,
         ...options,

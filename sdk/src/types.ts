@@ -98,3 +98,21 @@ export interface AuditQuery extends PageQuery {
   from?: string
   to?: string
 }
+
+/** A server on the database. */
+export interface Node {
+  id: string
+  /** Where this very node is reached, past any load balancer. */
+  address: string | null
+  version: string
+  /** A draining node still answers; one that was silent for longer than its lease is gone. */
+  state: 'live' | 'draining' | 'gone'
+  startedAt: string
+  seenAt: string
+  /** 0: it needs none, having the database to itself. */
+  leaseSeconds: number
+  /** The number of the last change that it has applied. */
+  position: number
+  /** Whether it is the node that answered. */
+  self: boolean
+}

@@ -6,7 +6,12 @@ import type { Terminal } from './terminal.ts'
 const DEFAULT_URL = 'http://127.0.0.1:8080'
 
 /** A client of the server that MINTMARK_URL names, with the token of MINTMARK_TOKEN[_FILE]. */
-export function connect({ env }: Terminal): Client {
+export function connect(terminal: Terminal): Client {
+  return connectTo(terminal, urlOf(terminal.env))
+}
+
+/** The same of another server, such as one node of several. */
+export function connectTo({ env }: Terminal, url: string): Client {
   const token = tokenOf(env)
   if (token === undefined) {
     throw new CliError(
@@ -14,7 +19,7 @@ export function connect({ env }: Terminal): Client {
       'This needs a token. Set MINTMARK_TOKEN (or MINTMARK_TOKEN_FILE), or log in: mintmark login',
     )
   }
-  return clientOf({ url: urlOf(env), token })
+  return clientOf({ url, token })
 }
 
 /** The same without a token, for logging in. */

@@ -5,6 +5,7 @@ import { auditCommands } from './commands/audit.ts'
 import { backupCommands } from './commands/backup.ts'
 import { clientCommands } from './commands/client.ts'
 import { configCommand } from './commands/config.ts'
+import { drillCommands } from './commands/drill.ts'
 import { grantCommands } from './commands/grant.ts'
 import { groupCommands } from './commands/group.ts'
 import { helpMarkdownCommand } from './commands/help-markdown.ts'
@@ -13,6 +14,7 @@ import { jobCommands } from './commands/job.ts'
 import { keysCommands } from './commands/keys.ts'
 import { loginCommands } from './commands/login.ts'
 import { migrateCommand } from './commands/migrate.ts'
+import { nodeCommands } from './commands/node.ts'
 import { policyCommands } from './commands/policy.ts'
 import { roleCommands } from './commands/role.ts'
 import { scanCommand } from './commands/scan.ts'
@@ -59,6 +61,8 @@ export function createProgram(terminal: Terminal): Command {
   policyCommands(program, terminal)
   keysCommands(program, terminal)
   importCommand(program, terminal)
+  nodeCommands(program, terminal)
+  drillCommands(program, terminal)
   auditCommands(program, terminal)
   adminCommands(program, terminal)
   scanCommand(program, terminal)

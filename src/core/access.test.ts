@@ -162,6 +162,7 @@ const table: { [A in Action]: [what: string, subject: Subject<A>, may: string][]
   ],
   'key.read': [['all', undefined, 'Aa']],
   'key.rotate': [['any', undefined, 'A']],
+  'node.read': [['all', undefined, 'Aa']],
   'policy.read': [['all', undefined, EVERYBODY]],
   'token.import': [['all', undefined, 'A']],
   'policy.manage': [['all', undefined, 'A']],

@@ -46,6 +46,7 @@ interface Subjects {
   'job.read': Pick<Job, 'ownerId'>
   'job.list': { ownerId: UserId | undefined }
   'job.cancel': Pick<Job, 'ownerId'>
+  'node.read': undefined
   'policy.read': undefined
   'policy.manage': undefined
   'policy.test': undefined
@@ -141,6 +142,7 @@ const rules: { [A in Action]: Rule<A> } = {
   'job.list': (who, { ownerId }) => isAdmin(who) || ownerId === who.user.id,
   'job.read': (who, job) => isAdmin(who) || owns(who, job),
   'job.cancel': (who, job) => adminWrites(who) || (mayWrite(who) && owns(who, job)),
+  'node.read': isAdmin,
   'policy.read': () => true,
   'policy.manage': adminWrites,
   // Shows tokens of everybody, and changes nothing.

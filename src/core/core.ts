@@ -34,6 +34,8 @@ import * as keys from './keys/list.ts'
 import { purgeKeys } from './keys/purge.ts'
 import { rewrapKeys } from './keys/rewrap.ts'
 import { rotateKeys } from './keys/rotate.ts'
+import { listNodes } from './nodes/list.ts'
+import type { NodeRegistry } from './nodes/registry.ts'
 import { type OauthEngine, oauthEngine } from './oauth/engine.ts'
 import { cursorsFor, type ListCursors, type Page, pageOf } from './page.ts'
 import { policyInForce } from './policy/in-force.ts'
@@ -144,6 +146,7 @@ function readsOf(deps: Deps) {
     jobs: (caller: Caller, wish: jobs.JobListWish) => jobs.listJobs(deps, caller, wish),
     import: (caller: Caller, importId: string) => imports.readImport(deps, caller, importId),
     keys: (caller: Caller) => keys.listKeys(deps, caller),
+    nodes: (caller: Caller) => listNodes(deps, caller),
     audit: (caller: Caller, wish: tokens.ListWish<AuditFilter>) => listAudit(deps, caller, wish),
     auditCheckpoints: (caller: Caller) => listCheckpoints(deps, caller),
   }
@@ -293,6 +296,11 @@ export interface Core {
   clientLabels(ids: ClientId[]): Promise<Map<ClientId, { clientId: string; name: string }>>
   /** Called with what may have altered a verdict, before the call that did so returns. */
   onChange: Store['onChange']
+  /** Whether answers may be given from memory; see `ChangeLog`. */
+  isCurrent(): boolean
+  /** Resolves once they may. Throws `unavailable`. */
+  catchUp(): Promise<void>
+  nodes: NodeRegistry
   flushUsage(): Promise<void>
   /** Deletes what retention no longer keeps, in small batches. Returns how many tokens went. */
   purge(): Promise<number>
@@ -442,6 +450,9 @@ export async function createCore(options: CoreOptions): Promise<Core> {
       return new Map(found.map(({ id, clientId, name }) => [id, { clientId, name }]))
     },
     onChange: (listener) => store.onChange(listener),
+    isCurrent: () => store.changes.isCurrent(),
+    catchUp: () => store.changes.catchUp(),
+    nodes: store.nodes,
     flushUsage: () => usage.flush(),
     async purge() {
       const purged = await purge(deps)

@@ -5,6 +5,7 @@ import type { GroupStore } from './groups/store.ts'
 import type { ImportStore } from './imports/store.ts'
 import type { JobStore } from './jobs/store.ts'
 import type { KeyStore } from './keys/store.ts'
+import type { NodeRegistry } from './nodes/registry.ts'
 import type { PolicyStore } from './policy/policy.ts'
 import type { RateStore } from './policy/rate-store.ts'
 import type { RevocationStore } from './revocations/store.ts'
@@ -19,12 +20,12 @@ import type { UserStore } from './users/store.ts'
 export const ANY = '*'
 
 /** Something that can alter a verdict. Every node that caches verdicts must hear of it. */
-export type Change =
-  | { subject: 'token' | 'user' | 'group' | 'client'; id: string }
-  | { subject: 'role'; id: string }
-  | { subject: 'policy' | 'key'; id: string }
-  /** What imported secrets look like. */
-  | { subject: 'import'; id: string }
+export interface Change {
+  subject: 'token' | 'user' | 'group' | 'client' | 'role' | 'policy' | 'key' | 'import'
+  id: string
+  /** It only adds something that no node can have remembered, so that nobody need wait for them. */
+  isNew?: true
+}
 
 export interface ChangeStore {
   /** Appends to the ordered change log; listeners hear of it once the transaction has committed. */
@@ -37,6 +38,13 @@ export interface ChangeStore {
 export interface ChangeLog extends ChangeStore {
   /** The number of the change up to which this node has applied everything. */
   position(): number
+  /**
+   * Whether answers may be given from memory: nothing acknowledged elsewhere can be missing in it.
+   * Asked for each verdict, at the moment of deciding.
+   */
+  isCurrent(): boolean
+  /** Resolves once that is so. Throws `unavailable` when the database cannot be reached. */
+  catchUp(): Promise<void>
 }
 
 export interface IdempotencyEntry {
@@ -130,6 +138,7 @@ export interface Store extends Repositories {
   changes: ChangeLog
   /** Whether other nodes may work on the same database. */
   readonly isShared: boolean
+  nodes: NodeRegistry
   /**
    * Runs `work` atomically; resolves once the commit is durable. Inside, only queries: SQLite has one
    * writer, so awaiting anything else stops everybody. PostgreSQL may run it again from the start when

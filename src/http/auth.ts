@@ -112,15 +112,23 @@ const WRONG_AUDIENCE: Verdict = {
   principal: undefined,
 }
 
-/** The verdict on a secret of any kind, or on an access token derived from one. */
+/**
+ * The verdict on a secret of any kind, or on an access token derived from one. `strong`: by what the
+ * database says now, whatever this node remembers.
+ */
 export async function verdictOn(
   presented: string,
-  { core, jwts, demand }: TokenReader & { demand: Demand },
+  { core, jwts, demand, strong = false }: TokenReader & { demand: Demand; strong?: boolean },
 ): Promise<Verdict> {
-  if (!looksLikeJwt(presented)) return core.verifier.verify(presented, demand)
+  const { verifier } = core
+  if (!looksLikeJwt(presented)) {
+    return strong ? verifier.verifyStored(presented, demand) : verifier.verify(presented, demand)
+  }
   const source = await jwts.sourceOf(presented)
   if (source === undefined) return { active: false, reason: 'malformed', principal: undefined }
-  const verdict = await core.verifier.verifyById(source.id, demand)
+  const verdict = strong
+    ? await verifier.verifyStoredById(source.id, demand)
+    : await verifier.verifyById(source.id, demand)
   if (!verdict.active) return verdict
   if (!source.isDerived) return isItself(verdict.principal.token, source) ? verdict : WRONG_AUDIENCE
   const { limits, expiresAtMs, audience } = source

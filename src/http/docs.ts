@@ -44,7 +44,9 @@ export async function registerDocs(
     },
     hideUntagged: true,
   })
-  app.get('/api/openapi.json', { config: { public: true } }, async () => app.swagger())
+  app.get('/api/openapi.json', { config: { public: true, answersCutOff: true } }, async () =>
+    app.swagger(),
+  )
   await app.register(async (scope) => {
     scope.addHook('onRoute', (route) => {
       route.config = { ...route.config, public: true }

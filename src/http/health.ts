@@ -15,7 +15,8 @@ export function createHealth(core: Core): Health {
     draining: false,
     underWay: 0,
     async isReady() {
-      if (health.draining) return false
+      // The lease knows of a database that is away before a question to it has failed.
+      if (health.draining || !core.isCurrent()) return false
       try {
         await core.ping()
         return true
@@ -29,7 +30,7 @@ export function createHealth(core: Core): Health {
 
 /** Liveness: the process answers. Readiness: the store can be used, and no shutdown is under way. */
 export function registerHealth(app: FastifyInstance, health: Health): void {
-  const open = { config: { public: true } }
+  const open = { config: { public: true, answersCutOff: true } }
   app.get('/health/live', open, async () => ({ status: 'live' }))
   app.get('/health/ready', open, async (_, reply) => {
     const ready = await health.isReady()

@@ -71,9 +71,10 @@ export function measureRequests(app: FastifyInstance, { registry }: Metrics): Re
 export function registerMetrics(
   app: FastifyInstance,
   { registry }: Metrics,
-  options: { public: boolean },
+  options: { public: boolean; gather?: (() => Promise<string>) | undefined },
 ): void {
-  app.get('/metrics', { config: options }, async (_, reply) =>
-    reply.type(registry.contentType).send(await registry.metrics()),
+  const { gather = () => registry.metrics(), ...config } = options
+  app.get('/metrics', { config: { ...config, answersCutOff: true } }, async (_, reply) =>
+    reply.type(registry.contentType).send(await gather()),
   )
 }

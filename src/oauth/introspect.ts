@@ -31,7 +31,7 @@ const INACTIVE = { active: false }
 /**
  * Token introspection (RFC 7662) by our own verify path, for every kind of token. A client learns of
  * tokens of its own and of those for resources that it serves; who holds the role `verifier` of all.
- * Everybody else hears that a token is not active. `ip`, beyond the RFC, is the address of whoever
+ * Everybody else hears that a token is not active. `?consistency=strong` reads what the database says now. `ip`, beyond the RFC, is the address of whoever
  * presented the token: one that is limited to addresses is not active without it.
  */
 export function introspectionRoute(app: FastifyInstance, parts: IntrospectionParts): void {
@@ -48,7 +48,9 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
     if (presented === undefined || presented === '') {
       return refuseClient(request, reply, 'invalid_request')
     }
-    return answer(reply, { presented, asker, ip: form.get('ip') })
+    const { consistency } = request.query as { consistency?: unknown }
+    const strong = consistency === 'strong'
+    return answer(reply, { presented, asker, ip: form.get('ip'), strong })
   })
 
   async function askerOf(request: FastifyRequest) {
@@ -68,10 +70,15 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
 
   async function answer(
     reply: FastifyReply,
-    { presented, asker, ip }: { presented: string; asker: Asker; ip: string | undefined },
+    {
+      presented,
+      asker,
+      ip,
+      strong,
+    }: { presented: string; asker: Asker; ip: string | undefined; strong: boolean },
   ): Promise<FastifyReply> {
     const demand = ip === undefined ? DEMAND : { ...DEMAND, ip }
-    const verdict = await verdictOn(presented, { core, jwts, demand })
+    const verdict = await verdictOn(presented, { core, jwts, demand, strong })
     const mayKnow = verdict.active && (await isEntitled(verdict.principal, asker))
     if (!noted(verdict, mayKnow)) return reply.send(INACTIVE)
     return reply.send(await describe(verdict.principal))

@@ -1,22 +1,28 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import type { Client } from 'pg'
 import type { Secret } from '../core/secret.ts'
-import { ANY, type Change } from '../core/store.ts'
+import type { Change } from '../core/store.ts'
+import { EVERYTHING } from './changes.ts'
 import type { Announce, ChangeFeed, Db } from './engine.ts'
-import { connectAlone, unavailable } from './postgres.ts'
+import { type Lease, leaseIsOver, NO_LEASE, openLease } from './lease.ts'
+import { joinNodes, type NodeCard, type PostgresNodes } from './node-registry.ts'
+import { connectAlone, isNoticeQueueFull, unavailable } from './postgres.ts'
 
 const ROWS_AT_ONCE = 1000
 /** Pauses between attempts to connect grow up to this. */
 const MAX_PAUSE_MS = 2000
-
-/** What is announced when the log no longer tells what changed: everything. */
-const EVERYTHING: readonly Change[] = (
-  ['role', 'group', 'client', 'policy', 'key', 'import'] as const
-).map((subject) => ({ subject, id: ANY }))
+/** Of a lease: how often it is renewed, and how long the question may take that renews it. */
+const RENEWALS = 5
+const PATIENCE = 2
+/** How long those wait for the database who ask a node that has just woken up. */
+const CATCH_UP_MS = 1000
 
 interface LogRow {
   end: number
+  /** Whether the node's beat was counted; 0: others have given it up. */
+  beaten: number
   sequence: number | null
   subject: Change['subject']
   subject_id: string
@@ -29,8 +35,31 @@ export interface Notice {
 }
 
 export interface PostgresChangeFeed extends ChangeFeed {
-  notice: Notice
+  /** Undefined: none are sent. */
+  notice: Notice | undefined
+  /** Undefined: this process answers nobody, and is not registered. */
+  nodes: PostgresNodes | undefined
 }
+
+/** What came after a change; read alone, it writes nothing. */
+const LOG = `from counter left join change on change.sequence > $1
+  where counter.name = 'change' order by change.sequence limit ${ROWS_AT_ONCE}`
+const COLUMNS = 'counter.value as end, change.sequence, change.subject, change.subject_id'
+const READ = `select ${COLUMNS}, 1 as beaten ${LOG}`
+const DATABASE_NOW = 'cast(extract(epoch from clock_timestamp()) * 1000 as bigint)'
+const BEAT = `update node set beats = beats + 1, seen_at_ms = ${DATABASE_NOW}, position = $2
+  where id = $3 and gone_at_ms is null returning 1`
+/** The beat and the reading are one statement: who is seen alive has seen all that was there then. */
+const RENEW = `with beat as (${BEAT})
+  select ${COLUMNS}, (select count(*) from beat) as beaten ${LOG}`
+/**
+ * Tells how far we are. Not worth a sync: forgotten in a crash of the database, it only lets others wait,
+ * and no lease hangs on it.
+ */
+const QUIETLY = `with quick as materialized (select set_config('synchronous_commit', 'off', true)),
+  beat as (${BEAT.replace('$2', '$1').replace('$3', '$2')})`
+const PUBLISH = `${QUIETLY} select pg_notify($3, $4) from quick, beat`
+const PUBLISH_SILENTLY = `${QUIETLY} select 1 from quick, beat`
 
 /**
  * Follows the change log on a connection of its own, so that a busy pool holds nothing up. A notice
@@ -43,13 +72,31 @@ export async function openChangeFeed(options: {
   waitMs: number
   channel: string
   pollMs: number
+  /** Whether notices are sent and listened for; behind some poolers they cannot be. */
+  notices: boolean
   db: Db
+  card: NodeCard | undefined
 }): Promise<PostgresChangeFeed> {
-  const { channel, pollMs } = options
-  const nodeId = randomUUID()
+  const { channel, pollMs, card } = options
+  const lease: Lease = card === undefined ? NO_LEASE : openLease(card.leaseMs)
+  const renewEveryMs = card === undefined ? Number.POSITIVE_INFINITY : card.leaseMs / RENEWALS
+  const maxPauseMs = Math.min(MAX_PAUSE_MS, renewEveryMs / 2)
+  let position = 0
+  const nodes =
+    card === undefined
+      ? undefined
+      : await joinNodes(options.db, { card, lease, position: () => position })
+  const nodeId = nodes?.id ?? randomUUID()
   /** Numbers of changes that this node has announced itself, beyond `position`. */
   const mine = new Set<number>()
-  let position = await endOfLog(options.db)
+  const joinedAtMs = performance.now()
+  position = await endOfLog(options.db)
+  // Whatever is remembered from here on was read after this.
+  lease.renew(joinedAtMs)
+  let renewedAtMs = Number.NEGATIVE_INFINITY
+  let published = position
+  let failures = 0
+  let attempt = Promise.withResolvers<void>()
   let announce: Announce = async () => undefined
   let client: Client | undefined
   let isClosed = false
@@ -63,48 +110,84 @@ export async function openChangeFeed(options: {
   }
 
   async function pull(connection: Client): Promise<void> {
+    let renewal: number | undefined
     for (;;) {
       const from = position
-      const { rows } = await connection.query<LogRow>(
-        `select counter.value as end, change.sequence, change.subject, change.subject_id
-         from counter left join change on change.sequence > $1
-         where counter.name = 'change' order by change.sequence limit ${ROWS_AT_ONCE}`,
-        [from],
-      )
+      const sentAtMs = performance.now()
+      const renews = nodes !== undefined && sentAtMs - renewedAtMs >= renewEveryMs
+      const { rows } = renews
+        ? await connection.query<LogRow>(RENEW, [from, from, nodeId])
+        : await connection.query<LogRow>(READ, [from])
       const [first] = rows
-      if (first === undefined || first.end === from) return
-      const isGap = first.sequence !== from + 1
-      if (isGap) {
-        await announce(EVERYTHING)
-        // An older backup was restored, or the rows are pruned: there is nothing to read them from.
-        if (first.sequence === null) {
-          mine.clear()
-          position = first.end < from ? first.end : Math.max(position, first.end)
-          return
-        }
+      if (first?.beaten === 0) {
+        // Its log may be from before others stopped waiting for us; the next one cannot be.
+        await nodes?.rejoin()
+        renewal = undefined
+        continue
       }
-      const changes = rows.filter(({ sequence }) => sequence !== null && !mine.has(sequence))
-      if (changes.length > 0) {
-        await announce(
-          changes.map(({ subject, subject_id }) => ({ subject, id: subject_id }) as Change),
-        )
+      await take(rows, from)
+      if (renews) {
+        renewal = sentAtMs
+        renewedAtMs = sentAtMs
       }
-      reach(rows.at(-1)?.sequence ?? from)
-      if (rows.length < ROWS_AT_ONCE) return
+      if (rows.length < ROWS_AT_ONCE) break
     }
+    // Only now: a node that is still reading what it missed must not answer.
+    if (renewal !== undefined) lease.renew(renewal)
+  }
+
+  /** Applies what was read beyond `from`. */
+  async function take(rows: readonly LogRow[], from: number): Promise<void> {
+    const [first] = rows
+    if (first === undefined || first.end === from) return
+    const isGap = first.sequence !== from + 1
+    if (isGap) {
+      await announce(EVERYTHING)
+      // An older backup was restored, or the rows are pruned: there is nothing to read them from.
+      if (first.sequence === null) {
+        mine.clear()
+        position = first.end < from ? first.end : Math.max(position, first.end)
+        return
+      }
+    }
+    const changes = rows.filter(({ sequence }) => sequence !== null && !mine.has(sequence))
+    if (changes.length > 0) {
+      await announce(
+        changes.map(({ subject, subject_id }) => ({ subject, id: subject_id }) as Change),
+      )
+    }
+    reach(rows.at(-1)?.sequence ?? from)
+  }
+
+  async function publish(connection: Client): Promise<void> {
+    if (nodes === undefined || position === published) return
+    const reached = position
+    if (!options.notices) await connection.query(PUBLISH_SILENTLY, [reached, nodeId])
+    else {
+      try {
+        await connection.query(PUBLISH, [reached, nodeId, channel, `${nodeId} ${reached}`])
+      } catch (error) {
+        if (!isNoticeQueueFull(error)) throw error
+        await connection.query(PUBLISH_SILENTLY, [reached, nodeId])
+      }
+    }
+    published = reached
   }
 
   async function connected(): Promise<Client> {
-    const fresh = await connectAlone(options)
+    const queryMs = card === undefined ? undefined : card.leaseMs / PATIENCE
+    const fresh = await connectAlone(options, queryMs)
     client = fresh
-    fresh.on('notification', ({ payload }) => {
-      if (payload !== nodeId) wakeUp()
+    fresh.on('notification', ({ payload = '' }) => {
+      const [from = '', reached] = payload.split(' ')
+      if (reached !== undefined) nodes?.reached(from, Number(reached))
+      else if (from !== nodeId) wakeUp()
     })
     fresh.on('end', () => {
       if (client === fresh) client = undefined
       wakeUp()
     })
-    await fresh.query(`listen ${channel}`)
+    if (options.notices) await fresh.query(`listen ${channel}`)
     return fresh
   }
 
@@ -125,18 +208,23 @@ export async function openChangeFeed(options: {
   }
 
   async function follow(): Promise<void> {
-    let failures = 0
     while (!isClosed) {
       isAwake = false
       try {
-        await pull(client ?? (await connected()))
+        const connection = client ?? (await connected())
+        await pull(connection)
+        await publish(connection)
         failures = 0
       } catch {
         // Told by whoever asks the database next; here there is only to try again.
         await dropped()
         failures++
       }
-      await (failures === 0 ? rest(pollMs) : slept(Math.min(pollMs * 2 ** failures, MAX_PAUSE_MS)))
+      attempt.resolve()
+      attempt = Promise.withResolvers()
+      await (failures === 0
+        ? rest(Math.min(pollMs, renewEveryMs))
+        : slept(Math.min(pollMs * 2 ** failures, maxPauseMs)))
     }
   }
 
@@ -169,9 +257,23 @@ export async function openChangeFeed(options: {
         if (number > position) mine.add(number)
       }
       reach(position)
+      // To tell the others how far we are.
+      if (nodes !== undefined) wakeUp()
     },
     position: () => position,
-    notice: { channel, payload: nodeId },
+    isCurrent: lease.isValid,
+    async catchUp() {
+      // One that was asleep, and may have lost its connection over that, learns at once what it missed;
+      // one without a database says so at once.
+      const endMs = performance.now() + CATCH_UP_MS
+      while (!lease.isValid() && failures <= 1 && performance.now() < endMs) {
+        wakeUp()
+        await Promise.race([attempt.promise, sleep(CATCH_UP_MS, undefined, { ref: false })])
+      }
+      if (!lease.isValid()) throw leaseIsOver()
+    },
+    notice: options.notices ? { channel, payload: nodeId } : undefined,
+    nodes,
     async close() {
       isClosed = true
       wakeUp()
@@ -179,6 +281,8 @@ export async function openChangeFeed(options: {
       await following
       // A connection that was being made meanwhile.
       await dropped()
+      // Left behind where the database is gone, it is given up after its lease.
+      await nodes?.leave().catch(() => undefined)
     },
   }
 }

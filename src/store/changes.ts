@@ -1,7 +1,12 @@
 import type { Kysely } from 'kysely'
-import type { ChangeStore } from '../core/store.ts'
+import { ANY, type Change, type ChangeStore } from '../core/store.ts'
 import type { Journal } from './journal.ts'
 import type { Schema } from './schema.ts'
+
+/** What is announced when the log no longer tells what changed: everything. */
+export const EVERYTHING: readonly Change[] = (
+  ['role', 'group', 'client', 'policy', 'key', 'import'] as const
+).map((subject) => ({ subject, id: ANY }))
 
 /**
  * The ordered log of what can alter a verdict. `journal` collects what is appended; absent outside a

@@ -5,6 +5,7 @@ import { changeStore } from './changes.ts'
 import { clientStore } from './clients.ts'
 import type { Db, Engine } from './engine.ts'
 import { grantStore } from './grants.ts'
+import type { InTurn } from './group-commit.ts'
 import { groupStore } from './groups.ts'
 import { idempotencyStore, keyStore, lockoutStore, policyStore } from './housekeeping.ts'
 import { importStore } from './imports.ts'
@@ -13,6 +14,7 @@ import { jobStore } from './jobs.ts'
 import { emptyJournal, isEmpty, type Journal } from './journal.ts'
 import { lineageStore } from './lineage.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
+import type { NodeCard } from './node-registry.ts'
 import { oauthRecordStore } from './oauth-records.ts'
 import { openPostgresEngine } from './postgres-engine.ts'
 import { rateStore } from './rates.ts'
@@ -35,27 +37,48 @@ export type Database =
       pollMs: number
       /** How long a request waits for a connection, or a change for its turn. */
       waitMs: number
+      /** Whether the server tells of changes by itself; false: it is asked every `pollMs` alone. */
+      notices: boolean
     }
 
 export interface Clock {
   now(): number
 }
 
+/** What a server tells its store; processes that answer nobody leave both out. */
+export interface Serving {
+  /** Registers it among the nodes of the database. */
+  card?: NodeCard
+  /** Called in the course of the call that made a change which others must hear of, once it is stored. */
+  onCommitted?: (sequence: number) => void
+  /** Of one of several processes on a database file: see `InTurn`. */
+  inTurn?: InTurn | undefined
+}
+
 /**
  * Opens the store, creating and migrating its tables as needed. Throws `not_configured` when the
  * database cannot be used as it is, `unavailable` when it cannot be reached.
  */
-export async function openStore(database: Database, clock: Clock): Promise<Store> {
+export async function openStore(
+  database: Database,
+  clock: Clock,
+  { card, onCommitted = () => undefined, inTurn }: Serving = {},
+): Promise<Store> {
   const engine =
     database.kind === 'sqlite'
-      ? await openSqliteEngine(database.file)
-      : await openPostgresEngine(database)
-  return storeOver(engine, { clock, isShared: database.kind === 'postgres' })
+      ? await openSqliteEngine(database.file, { card, clock, inTurn })
+      : await openPostgresEngine({ ...database, card })
+  const isShared = database.kind === 'postgres' || inTurn !== undefined
+  return storeOver(engine, { clock, onCommitted, isShared })
 }
 
 function storeOver(
   engine: Engine,
-  { clock, isShared }: { clock: Clock; isShared: boolean },
+  {
+    clock,
+    onCommitted,
+    isShared,
+  }: { clock: Clock; onCommitted: (sequence: number) => void; isShared: boolean },
 ): Store {
   const listeners = new Set<ChangeListener>()
   engine.changes.start(async (changes) => {
@@ -70,6 +93,7 @@ function storeOver(
       return { result, changes: journal.changes, end }
     })
     if (changes.length > 0) await engine.changes.own(changes, end)
+    if (changes.some(({ isNew }) => isNew !== true)) onCommitted(end)
     return result
   }
 
@@ -85,7 +109,13 @@ function storeOver(
       ...alone.users,
       rehash: (id, from, to) => transaction((tx) => tx.users.rehash(id, from, to)),
     },
-    changes: { ...alone.changes, position: () => engine.changes.position() },
+    changes: {
+      ...alone.changes,
+      position: engine.changes.position,
+      isCurrent: engine.changes.isCurrent,
+      catchUp: engine.changes.catchUp,
+    },
+    nodes: engine.nodes,
     isShared,
     transaction,
     onChange(listener) {

@@ -1,4 +1,5 @@
 import type { Kysely } from 'kysely'
+import type { NodeRegistry } from '../core/nodes/registry.ts'
 import type { Change } from '../core/store.ts'
 import type { Journal } from './journal.ts'
 import type { Locks } from './locks.ts'
@@ -23,6 +24,7 @@ export interface Engine {
   /** Writes what a transaction has to tell, as its last step. Returns the last change's number. */
   writeJournal(tx: Db, journal: Journal): Promise<number>
   changes: ChangeFeed
+  nodes: NodeRegistry
   close(): Promise<void>
 }
 
@@ -34,5 +36,8 @@ export interface ChangeFeed {
   own(changes: readonly Change[], end: number): Promise<void>
   /** The change up to which this node has taken everything in. */
   position(): number
+  /** Whether answers may be given from memory; see core's `ChangeLog`. */
+  isCurrent(): boolean
+  catchUp(): Promise<void>
   close(): Promise<void>
 }

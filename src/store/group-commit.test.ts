@@ -27,7 +27,7 @@ beforeEach(async () => {
   db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: spied(files.writer) }) })
   await sql`create table note (id integer primary key, text text not null)`.execute(db)
   // Without its bound in time, which a busy machine reaches with two transactions.
-  commit = groupCommit(db, Number.POSITIVE_INFINITY)
+  commit = groupCommit(db, { maxMs: Number.POSITIVE_INFINITY })
   outside = new DatabaseSync(join(dir, 'a.db'))
 })
 afterEach(async () => {

@@ -14,6 +14,12 @@ interface Member<Schema> {
 
 type Outcome = { value: unknown } | { error: unknown }
 
+/**
+ * Runs `work` while no other process writes to the file. SQLite would stop the whole process to wait for
+ * another writer; this way only those wait who want to write.
+ */
+export type InTurn = <T>(work: () => Promise<T>) => Promise<T>
+
 /** Runs `work` atomically; resolves or rejects as it does, once everything it saw is durable. */
 export type Committer<Schema> = <T>(work: (tx: Kysely<Schema>) => Promise<T>) => Promise<T>
 
@@ -24,9 +30,16 @@ export type Committer<Schema> = <T>(work: (tx: Kysely<Schema>) => Promise<T>) =>
  * have written; when the commit fails, all of them fail.
  *
  * SQLite works synchronously, so each group takes a turn of the event loop of its own and is bounded:
- * others are answered in between: at most 100 transactions, and none is begun after `maxMs`.
+ * others are answered in between: at most 100 transactions, and none is begun after `maxMs`. With several
+ * processes on the file, each group waits for its turn.
  */
-export function groupCommit<Schema>(writer: Kysely<Schema>, maxMs = MAX_MS): Committer<Schema> {
+export function groupCommit<Schema>(
+  writer: Kysely<Schema>,
+  {
+    maxMs = MAX_MS,
+    inTurn = (work) => work(),
+  }: { maxMs?: number; inTurn?: InTurn | undefined } = {},
+): Committer<Schema> {
   const waiting: Member<Schema>[] = []
   let running = false
 
@@ -34,7 +47,12 @@ export function groupCommit<Schema>(writer: Kysely<Schema>, maxMs = MAX_MS): Com
     running = true
     while (waiting.length > 0) {
       await nextTurn()
-      await runGroup()
+      try {
+        await inTurn(runGroup)
+      } catch (error) {
+        // The turn never came; whoever waits is told, and nothing was begun.
+        for (const { reject } of waiting.splice(0)) reject(unavailable(error))
+      }
     }
     running = false
   }

@@ -8,6 +8,7 @@ import type { Db, Engine } from './engine.ts'
 import { type Journal, sealed } from './journal.ts'
 import type { Locks } from './locks.ts'
 import { isMigrated, migrate } from './migrate.ts'
+import { aloneInRegistry, type NodeCard } from './node-registry.ts'
 import {
   type Connecting,
   currentSchema,
@@ -38,6 +39,9 @@ export async function openPostgresEngine(options: {
   pool: number
   pollMs: number
   waitMs: number
+  notices: boolean
+  /** Absent: this process answers nobody, so that nobody waits for it. */
+  card: NodeCard | undefined
 }): Promise<Engine> {
   const db: Db = new Kysely<Schema>({ dialect: pooled(options) })
   try {
@@ -56,6 +60,7 @@ export async function openPostgresEngine(options: {
       writeJournal: (tx, journal) =>
         writeJournal(tx, journal, notices.areOff() ? undefined : changes.notice),
       changes,
+      nodes: changes.nodes ?? aloneInRegistry(undefined),
       async close() {
         await changes.close()
         await db.destroy()

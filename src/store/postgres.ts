@@ -164,8 +164,8 @@ export function connectionOf({ url, waitMs }: Connecting): ClientConfig {
 }
 
 /** A new connection on which `listen` can be heard, not one of the pool. */
-export async function connectAlone(where: Connecting): Promise<Client> {
-  const client = new Client(connectionOf(where))
+export async function connectAlone(where: Connecting, queryMs = QUERY_TIMEOUT_MS): Promise<Client> {
+  const client = new Client({ ...connectionOf(where), query_timeout: queryMs })
   // An error without a listener would end the process; whoever uses the client hears of it, too.
   client.on('error', () => undefined)
   await client.connect()

@@ -33,6 +33,21 @@ export interface Schema {
   import_made: { import_id: string; subject_id: string }
   import_shape: { kind: string; length: number }
   imported_hash: { token_id: string; hint: string; sealed: string }
+  node: {
+    id: string
+    address: string | null
+    version: string
+    lease_ms: number
+    /** By the clock of the database, like all instants here. */
+    started_at_ms: number
+    seen_at_ms: number
+    /** How often it has told of itself: one that rests is silent, whatever any clock says. */
+    beats: number
+    /** Up to which change it has applied everything. */
+    position: number
+    draining: number
+    gone_at_ms: number | null
+  }
   policy: { name: string; value: string; updated_at_ms: number }
   rate_use: { key: string; used_until_ms: number }
   key: {

@@ -1,20 +1,35 @@
 import { Kysely, SqliteAdapter, SqliteDialect } from 'kysely'
+import type { Change } from '../core/store.ts'
 import { lastRecord, toAuditRow } from './audit.ts'
+import { EVERYTHING } from './changes.ts'
 import type { Announce, ChangeFeed, Db, Engine } from './engine.ts'
-import { groupCommit } from './group-commit.ts'
+import { groupCommit, type InTurn } from './group-commit.ts'
 import { type Journal, sealed } from './journal.ts'
 import { NO_LOCKS } from './locks.ts'
 import { migrate } from './migrate.ts'
+import { aloneInRegistry, type NodeCard } from './node-registry.ts'
 import { revocationStore } from './revocations.ts'
 import type { Schema } from './schema.ts'
-import { openSqlite } from './sqlite.ts'
+import { openSqlite, type SqliteFiles } from './sqlite.ts'
 
 /**
  * Opens the SQLite file, creating and migrating it as needed.
  * Throws `not_configured` when the file is damaged, in use, or made by a newer release.
  */
-export async function openSqliteEngine(file: string): Promise<Engine> {
-  const files = openSqlite(file)
+export async function openSqliteEngine(
+  file: string,
+  {
+    card,
+    clock,
+    inTurn,
+  }: {
+    card?: NodeCard | undefined
+    clock: { now(): number }
+    /** Of a worker; absent: this process has the file to itself. */
+    inTurn?: InTurn | undefined
+  },
+): Promise<Engine> {
+  const files = openSqlite(file, inTurn === undefined ? 'alone' : 'worker')
   const writer = new Kysely<Schema>({ dialect: new WriterDialect({ database: files.writer }) })
   const reader = new Kysely<Schema>({ dialect: new SqliteDialect({ database: files.reader }) })
   const close = async () => {
@@ -26,20 +41,22 @@ export async function openSqliteEngine(file: string): Promise<Engine> {
     files.unlock()
   }
   try {
-    await migrate(writer)
+    await (inTurn === undefined ? migrate(writer) : inTurn(() => migrate(writer)))
   } catch (error) {
     await close()
     throw error
   }
   // Before the first change of this process, too: what is signed says which changes it knew of.
   const { sequence } = await revocationStore(reader).end()
+  const changes = inTurn === undefined ? ownChanges(sequence) : sharedChanges(reader, files)
   return {
     reader,
-    transaction: groupCommit(writer),
+    transaction: groupCommit(writer, { inTurn }),
     // One writer, so nobody is in the way.
     locks: () => NO_LOCKS,
     writeJournal,
-    changes: ownChanges(sequence),
+    changes,
+    nodes: aloneInRegistry(card && { ...card, clock, position: changes.position }),
     close,
   }
 }
@@ -89,6 +106,62 @@ function ownChanges(start: number): ChangeFeed {
       position = Math.max(position, end)
     },
     position: () => position,
+    isCurrent: () => true,
+    catchUp: async () => undefined,
+    close: async () => undefined,
+  }
+}
+
+/**
+ * Several processes have the file. Each looks, before every answer, whether anything was committed since
+ * the last one, and takes it in first: so nobody has to wait for anybody, and a process that slept, or was
+ * stopped, is none the worse for it.
+ */
+function sharedChanges(reader: Db, files: Pick<SqliteFiles, 'version' | 'endOfLog'>): ChangeFeed {
+  let announce: Announce = async () => undefined
+  let position = files.endOfLog()
+  let version = Number.NaN
+  let taking: Promise<void> = Promise.resolve()
+
+  function isCurrent(): boolean {
+    const now = files.version()
+    if (now === version) return true
+    // Read after the version: what comes between shows in the next one.
+    if (files.endOfLog() !== position) return false
+    version = now
+    return true
+  }
+
+  async function take(): Promise<void> {
+    const end = files.endOfLog()
+    if (end === position) return
+    const rows = await reader
+      .selectFrom('change')
+      .select(['sequence', 'subject', 'subject_id'])
+      .where('sequence', '>', position)
+      .orderBy('sequence')
+      .execute()
+    if (rows[0]?.sequence !== position + 1) await announce(EVERYTHING)
+    await announce(rows.map(({ subject, subject_id }) => ({ subject, id: subject_id }) as Change))
+    position = Math.max(end, rows.at(-1)?.sequence ?? 0)
+  }
+
+  /** One after the other, so that none returns before what an earlier one has begun is in force. */
+  function catchUp(): Promise<void> {
+    const done = taking.then(take)
+    taking = done.catch(() => undefined)
+    return done
+  }
+
+  return {
+    start(listener) {
+      announce = listener
+    },
+    // Ours stand among those of others, which may not be passed over.
+    own: catchUp,
+    position: () => position,
+    isCurrent,
+    catchUp,
     close: async () => undefined,
   }
 }

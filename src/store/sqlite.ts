@@ -100,27 +100,64 @@ export interface SqliteFiles {
   writer: SqliteDatabase
   /** Sees what is committed, while a transaction is under way on the writer. */
   reader: SqliteDatabase
+  /** Differs from the last time when anybody has committed anything meanwhile. */
+  version: () => number
+  /** The number of the last change. */
+  endOfLog: () => number
   /** Lets another server open the file. */
   unlock: () => void
+}
+
+/** `worker`: one of the processes of a server whose supervisor holds the file by `lockSqlite`. */
+export type SqliteUse = 'alone' | 'worker'
+
+/**
+ * Keeps other servers from the file, for a process that lets workers open it. Throws `not_configured`
+ * when one has it, or workers of one that was killed are still there.
+ */
+export function lockSqlite(path: string): () => void {
+  const directory = directoryOf(path)
+  const unlock = takeLock(join(directory, SERVER_LOCK))
+  try {
+    takeLock(join(directory, WORKERS_LOCK))()
+    return unlock
+  } catch (error) {
+    unlock()
+    throw error
+  }
+}
+
+const SERVER_LOCK = 'server.lock'
+/** Held together by the workers of one server, so that none outlives it unnoticed. */
+const WORKERS_LOCK = 'workers.lock'
+
+/** The locks lie beside the file itself, so that a link to it is no way to open it twice. */
+function directoryOf(path: string): string {
+  if (!existsSync(dirname(path))) mkdirSync(dirname(path), { mode: 0o700 })
+  return dirname(existsSync(path) ? realpathSync(path) : path)
 }
 
 /**
  * Opens the database file, alone: a second server on the same file is refused.
  * Throws `not_configured` with what to do when the file is damaged, locked or set up unsafely.
  */
-export function openSqlite(path: string): SqliteFiles {
-  if (!existsSync(dirname(path))) mkdirSync(dirname(path), { mode: 0o700 })
-  // The lock lies beside the file itself, so that a link to it is no way to open it twice.
+export function openSqlite(path: string, use: SqliteUse = 'alone'): SqliteFiles {
+  const directory = directoryOf(path)
   const file = existsSync(path) ? realpathSync(path) : path
   if (existsSync(file) && statSync(file).size === 0) throw damaged(file, undefined)
-  const unlock = takeLock(join(dirname(file), 'server.lock'))
+  const unlock = use === 'alone' ? lockSqlite(path) : shareLock(join(directory, WORKERS_LOCK))
   try {
     const writer = connect(file)
     const reader = connect(file)
     for (const path of [file, `${file}-wal`, `${file}-shm`]) {
       if (existsSync(path)) chmodSync(path, 0o600)
     }
-    return { writer: kyselyDatabase(writer), reader: kyselyDatabase(reader), unlock }
+    return {
+      writer: kyselyDatabase(writer),
+      reader: kyselyDatabase(reader),
+      ...watched(reader),
+      unlock,
+    }
   } catch (error) {
     unlock()
     throw error
@@ -142,6 +179,29 @@ export function takeLock(path: string): () => void {
   }
   chmodSync(path, 0o600)
   return () => lock.close()
+}
+
+/** Any number of processes may hold it at once; nobody can take it for himself meanwhile. */
+function shareLock(path: string): () => void {
+  const lock = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS })
+  lock.exec('pragma locking_mode = normal; begin')
+  lock.prepare('select count(*) from sqlite_master').get()
+  chmodSync(path, 0o600)
+  return () => lock.close()
+}
+
+/** sqlite.org/pragma.html#pragma_data_version: commits of every other connection count, our writer's, too. */
+function watched(reader: DatabaseSync): Pick<SqliteFiles, 'version' | 'endOfLog'> {
+  const version = reader.prepare('pragma data_version')
+  let end: StatementSync | undefined
+  return {
+    version: () => Number(version.get()?.data_version),
+    endOfLog() {
+      // Not before the first migration has made the table.
+      end ??= reader.prepare("select seq from sqlite_sequence where name = 'change'")
+      return Number(end.get()?.seq ?? 0)
+    },
+  }
 }
 
 function connect(file: string): DatabaseSync {

@@ -33,6 +33,7 @@ test('a million tokens move to PostgreSQL and back; the living verify, the revok
       pool: 5,
       pollMs: 250,
       waitMs: 10_000,
+      notices: true,
     }
     const back: DatabaseConfig = { kind: 'sqlite', file: join(dir, 'back', 'back.db') }
     for (const [from, to] of [

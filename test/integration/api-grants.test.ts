@@ -133,7 +133,7 @@ describe('withdrawing', () => {
     await withdraw(id)
     const before = await snapshot(server)
     const again = await withdraw(id)
-    expect([again.status, again.body]).toEqual([200, { revoked: [] }])
+    expect([again.status, again.body]).toEqual([200, { revoked: [], acknowledged: 1, nodes: 1 }])
     expect(await snapshot(server)).toEqual(before)
   })
 
@@ -142,7 +142,7 @@ describe('withdrawing', () => {
     const id = await seedGrant(server, { id: '01b8dac5-b400-7000-8000-eeeeeeeeeeee', ...wish })
     server.clock.advance(1000)
     const before = await snapshot(server)
-    expect((await withdraw(id)).body).toEqual({ revoked: [] })
+    expect((await withdraw(id)).body).toEqual({ revoked: [], acknowledged: 1, nodes: 1 })
     expect(await snapshot(server)).toEqual(before)
   })
 

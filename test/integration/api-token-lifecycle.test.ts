@@ -168,7 +168,7 @@ describe('revoking', () => {
 
     server.clock.advance(1000)
     const again = await post(`${id}/revoke`, { reason: 'another reason' })
-    expect(again.body).toEqual({ revoked: [] })
+    expect(again.body).toEqual({ revoked: [], acknowledged: 1, nodes: 1 })
     expect(await read(successor.id)).toEqual(revoked)
   })
 
@@ -176,9 +176,13 @@ describe('revoking', () => {
     const { id, secret } = await makeToken(server, {})
     const { status, body } = await call('DELETE', `/api/v1/tokens/${id}`)
     expect(status).toBe(200)
-    expect(body).toEqual({ revoked: [id] })
+    expect(body).toEqual({ revoked: [id], acknowledged: 1, nodes: 1 })
     expect(await isAlive(server, secret)).toBe(false)
-    expect((await call('DELETE', `/api/v1/tokens/${id}`)).body).toEqual({ revoked: [] })
+    expect((await call('DELETE', `/api/v1/tokens/${id}`)).body).toEqual({
+      revoked: [],
+      acknowledged: 1,
+      nodes: 1,
+    })
     expect((await read(id)).revokeReason).toBe('')
   })
 
@@ -215,7 +219,7 @@ describe('a token about itself', () => {
       expect(self.body).toMatchObject({ id, accessLevel, state: 'active' })
       const gone = await post('self/revoke', { reason: 'done' }, secret)
       expect(gone.status).toBe(200)
-      expect(gone.body).toEqual({ revoked: [id] })
+      expect(gone.body).toEqual({ revoked: [id], acknowledged: 1, nodes: 1 })
       expect(await read(id)).toMatchObject({ revokeReason: 'done', revokedBy: alice.id })
       expectProblem(await post('self/revoke', {}, secret), 401, 'unauthenticated')
     }

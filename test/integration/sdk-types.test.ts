@@ -10,6 +10,7 @@ import type { OAuthGrant } from '../../src/http/api/grants.ts'
 import type { TokenCount, TokenStats } from '../../src/http/api/inventory.ts'
 import type { BulkRequest, Job } from '../../src/http/api/jobs.ts'
 import type { Key } from '../../src/http/api/keys.ts'
+import type { Node } from '../../src/http/api/nodes.ts'
 import type { Edit, Policy, RuleSettings } from '../../src/http/api/policy.ts'
 import type { PolicyTest } from '../../src/http/api/policy-test.ts'
 import type { Rotation } from '../../src/http/api/rotation.ts'
@@ -32,6 +33,7 @@ it('what the API answers is what the SDK says', () => {
   expectTypeOf<Static<typeof wire.Role>>().toEqualTypeOf<sdk.Role>()
   expectTypeOf<Static<typeof Me>>().toEqualTypeOf<sdk.Me>()
   expectTypeOf<Static<typeof Key>>().toEqualTypeOf<sdk.Key>()
+  expectTypeOf<Static<typeof Node>>().toEqualTypeOf<sdk.Node>()
   expectTypeOf<Static<typeof Policy>>().toEqualTypeOf<sdk.Policy>()
   expectTypeOf<Static<typeof PolicyTest>>().toEqualTypeOf<sdk.PolicyTest>()
   expectTypeOf<Static<typeof AuditEvent>>().toEqualTypeOf<sdk.AuditEvent>()

@@ -115,7 +115,10 @@ describe('tokens', () => {
     const { id, secret } = await admin.tokens.create({ name: 'own' })
     const own = clientOf(secret)
     expect(await own.tokens.self()).toMatchObject({ id })
-    expect(await own.tokens.revokeSelf({ reason: 'leaked' })).toEqual({ revoked: [id] })
+    expect(await own.tokens.revokeSelf({ reason: 'leaked' })).toMatchObject({
+      revoked: [id],
+      nodes: 1,
+    })
     await expect(own.tokens.self()).rejects.toMatchObject({ status: 401, code: 'unauthenticated' })
   })
 
@@ -320,6 +323,11 @@ describe('handing on', () => {
     expect(await cached.verify({ token: server.adminToken })).toMatchObject({ active: true })
     cached.close()
   })
+})
+
+it('nodes: lists them', async () => {
+  const items = await clientOf(server.adminToken).nodes.list()
+  expect(items).toMatchObject([{ state: 'live', self: true }])
 })
 
 it('covers every operation of /api/v1', async () => {

@@ -165,7 +165,7 @@ export function postgresDatabase(
     return (await result).rows
   }
   const database: TestDatabase = {
-    config: { kind: 'postgres', url, pool: 10, pollMs: 250, waitMs: 10_000 },
+    config: { kind: 'postgres', url, pool: 10, pollMs: 250, waitMs: 10_000, notices: true },
     // Patient: tests send bursts, on machines that do other things as well.
     env: { MINTMARK_DATABASE_URL: href, MINTMARK_DATABASE_WAIT_MS: '10000' },
     query: run,

@@ -14,6 +14,8 @@ import { newPostgresDatabase, type TestDatabase } from './database.ts'
 export interface Node {
   core: Core
   store: Store
+  /** The number of the last change of this node that others must hear of. */
+  committed(): number
   /** Whom a secret stands for on this node; throws when it is not active. */
   callerOf(secret: Secret | string): Promise<Caller>
   /** `active`, or why not. */
@@ -36,7 +38,11 @@ export interface Nodes {
 
 export async function openNodes(
   count: number,
-  { pollMs = 250 }: { pollMs?: number } = {},
+  {
+    pollMs = 250,
+    leaseMs = 5000,
+    notices = true,
+  }: { pollMs?: number; leaseMs?: number; notices?: boolean } = {},
 ): Promise<Nodes> {
   const database = await newPostgresDatabase()
   const masterKey = new Secret(randomBytes(32).toString('base64url'))
@@ -47,13 +53,20 @@ export async function openNodes(
 
   async function open(): Promise<Node> {
     const clock = { now: () => Date.now() }
-    const store = await openStore({ ...database.config, pollMs } as typeof database.config, clock)
+    const config = { ...database.config, pollMs, notices } as typeof database.config
+    const card = { version: '0', leaseMs }
+    let committed = 0
+    const onCommitted = (sequence: number) => {
+      committed = sequence
+    }
+    const store = await openStore(config, clock, { card, onCommitted })
     const core = await createCore({ store, clock, random: randomBytes, masterKey })
     const verdict = (secret: Secret | string) =>
       core.verifier.verify(typeof secret === 'string' ? secret : secret.reveal(), { ip: ORIGIN.ip })
     return {
       core,
       store,
+      committed: () => committed,
       async callerOf(secret) {
         const found = await verdict(secret)
         if (!found.active) throw new Error(`The secret is ${found.reason}.`)

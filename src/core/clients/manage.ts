@@ -69,7 +69,7 @@ export async function createClient(
     createdAtMs: atMs,
     updatedAtMs: atMs,
   })
-  await tx.changes.append({ subject: 'client', id })
+  await tx.changes.append({ subject: 'client', id, isNew: true })
   await deps.audit(tx, caller, {
     action: 'client.created',
     subjectType: 'client',

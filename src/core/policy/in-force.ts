@@ -14,7 +14,7 @@ export async function policyInForce(
 ): Promise<PolicyInForce> {
   const listeners: (() => void)[] = []
   const read = async () => ({ ...DEFAULT_POLICY, ...(await store.policy.load()) })
-  let policy = await read()
+  let policy: Policy = DEFAULT_POLICY
   let reading: Promise<void> = Promise.resolve()
 
   async function follow(): Promise<void> {
@@ -22,12 +22,15 @@ export async function policyInForce(
     for (const listener of listeners) listener()
   }
 
+  // Listening comes first: a change elsewhere must not fall between the first reading and it.
   store.onChange((changes) => {
     if (!changes.some(({ subject }) => subject === 'policy')) return
     // One after the other, so that the last one read is the newest.
     reading = reading.then(follow, follow)
     return reading
   })
+  reading = follow()
+  await reading
   return {
     now: () => policy,
     onChange: (listener) => {

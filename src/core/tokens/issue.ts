@@ -238,7 +238,7 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
     ...(before?.serial === undefined ? {} : { serial: before.serial }),
     ...(draft.overlapEndsAtMs === undefined ? {} : { overlapEndsAtMs: draft.overlapEndsAtMs }),
   })
-  await tx.changes.append({ subject: 'token', id })
+  await tx.changes.append({ subject: 'token', id, isNew: true })
   await deps.audit(tx, draft.actor, {
     action:
       draft.kind === 'session' ? 'session.opened' : before ? 'token.rotated' : 'token.created',

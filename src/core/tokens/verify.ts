@@ -45,6 +45,9 @@ export interface Verifier {
   verify(secret: string, demand?: Demand): Verdict | Promise<Verdict>
   /** The same for a token named by something derived from it, such as a signed access token. */
   verifyById(id: TokenId, demand?: Demand): Verdict | Promise<Verdict>
+  /** The same by what the database says now, whatever this node remembers. */
+  verifyStored(secret: string, demand?: Demand): Promise<Verdict>
+  verifyStoredById(id: TokenId, demand?: Demand): Promise<Verdict>
   /** What the cache knows of a secret; decides nothing and counts no use. */
   lookUp(secret: string): KnownSecret | undefined
   /**
@@ -85,11 +88,13 @@ export function createVerifier(deps: {
   imported: ImportedSecrets
 }): Verifier {
   const { store, keyring, clock, usage, imported } = deps
+  const { changes } = store
   const keyOf = secretKeys(deps.random)
   const cache: VerdictCache = verdictCache(deps.maxCachedTokens)
   store.onChange((changes) => cache.apply(changes))
 
   function verify(secret: string, demand = NO_DEMAND): Verdict | Promise<Verdict> {
+    if (!changes.isCurrent()) return changes.catchUp().then(() => verify(secret, demand))
     if (!mayBeSecret(secret)) return verifyForeign(secret, demand)
     const key = keyOf(secret)
     const entry = cache.byKey(key)
@@ -112,7 +117,7 @@ export function createVerifier(deps: {
   }
 
   function verifyKnown(key: SecretKey, { ip, via, agent }: Presentation): Verdict | undefined {
-    const entry = cache.byKey(key)
+    const entry = changes.isCurrent() ? cache.byKey(key) : undefined
     if (entry === undefined) return undefined
     const nowMs = clock.now()
     if (nowMs < entry.plainUntilMs) return accept(entry, nowMs, ip, via, agent)
@@ -134,6 +139,7 @@ export function createVerifier(deps: {
   }
 
   function verifyById(id: TokenId, demand = NO_DEMAND): Verdict | Promise<Verdict> {
+    if (!changes.isCurrent()) return changes.catchUp().then(() => verifyById(id, demand))
     const entry = cache.byId(id)
     return entry === undefined ? verifyByIdCold(id, demand) : decide(entry, demand)
   }
@@ -191,7 +197,27 @@ export function createVerifier(deps: {
     }
   }
 
+  async function verifyStored(secret: string, demand = NO_DEMAND): Promise<Verdict> {
+    const isOurs = mayBeSecret(secret) && formatOf(secret) !== undefined
+    if (!isOurs && !imported.mayKnow(secret)) return MALFORMED
+    const token = (await stored(secret)) ?? (await imported.take(secret, demand.ip))
+    return decideStored(token, keyOf(secret), demand)
+  }
+
+  /** Nothing of it from memory, and nothing of it remembered. */
+  async function decideStored(
+    token: Token | undefined,
+    key: SecretKey,
+    demand: Demand,
+  ): Promise<Verdict> {
+    if (token === undefined) return UNKNOWN
+    const entry = await entryOf(token, key)
+    if (entry !== undefined) return decide(entry, demand)
+    return { active: false, reason: 'owner_disabled', principal: undefined }
+  }
+
   async function inspect(secret: string): Promise<Inspected | undefined> {
+    if (!changes.isCurrent()) await changes.catchUp()
     const key = keyOf(secret)
     const entry = cache.byKey(key)
     if (entry !== undefined) return { token: entry.saved, entry }
@@ -200,6 +226,7 @@ export function createVerifier(deps: {
   }
 
   async function inspectById(id: TokenId): Promise<Inspected | undefined> {
+    if (!changes.isCurrent()) await changes.catchUp()
     const entry = cache.byId(id)
     if (entry !== undefined) return { token: entry.saved, entry }
     const token = await store.tokens.byId(id)
@@ -230,14 +257,11 @@ export function createVerifier(deps: {
     return accept(entry, nowMs, demand.ip, demand.via ?? 'verify', agent)
   }
 
-  /** Decides anew afterwards: much can happen while the database answers. */
+  /** Decides anew afterwards, and not from memory: much can happen while the database answers. */
   async function refillBudget(entry: CacheEntry, demand: Demand, nowMs: number): Promise<Verdict> {
     await entry.budget?.refill(nowMs)
-    const { id } = entry.saved
-    const known = cache.byId(id)
-    if (known !== undefined) return decide(known, demand)
     const epoch = cache.epoch()
-    const token = await store.tokens.byId(id)
+    const token = await store.tokens.byId(entry.saved.id)
     return token === undefined ? UNKNOWN : admit(token, { key: entry.key, epoch, demand })
   }
 
@@ -257,6 +281,9 @@ export function createVerifier(deps: {
   return {
     verify,
     verifyById,
+    verifyStored,
+    verifyStoredById: async (id, demand = NO_DEMAND) =>
+      decideStored(await store.tokens.byId(id), keyOfId(id), demand),
     lookUp,
     verifyKnown,
     inspect,

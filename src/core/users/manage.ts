@@ -74,7 +74,7 @@ export async function saveUser(
   })
   const roles = await checkRoles(tx, wish.roles ?? [])
   if (roles.length > 0) await tx.roles.setForUser(id, roles)
-  await tx.changes.append({ subject: 'user', id })
+  await tx.changes.append({ subject: 'user', id, isNew: true })
   await deps.audit(tx, actor, {
     action: 'user.created',
     subjectType: 'user',

@@ -1,5 +1,6 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
+import { offerWait } from '../acknowledge.ts'
 import { guard } from '../auth.ts'
 import { bearerCredential } from '../credential.ts'
 import { answerErrors, problemDocument } from '../errors.ts'
@@ -14,6 +15,7 @@ import { importRoutes } from './imports.ts'
 import { inventoryRoutes } from './inventory.ts'
 import { jobRoutes } from './jobs.ts'
 import { keyRoutes } from './keys.ts'
+import { nodeRoutes } from './nodes.ts'
 import { policyRoutes } from './policy.ts'
 import { policyTestRoute } from './policy-test.ts'
 import { revocationRoutes } from './revocations.ts'
@@ -29,6 +31,7 @@ import { verifyRoutes } from './verify.ts'
 export async function registerApi(app: FastifyInstance, parts: ApiParts): Promise<void> {
   guard(app, { core: parts.core, jwts: parts.jwts, credential: bearerCredential, via: 'api' })
   answerErrors(app, problemDocument)
+  offerWait(app, { except: /\/(verify|verify::batch|explain|login)$/ })
   const scope = app.withTypeProvider<TypeBoxTypeProvider>()
   sessionRoutes(scope, parts)
   tokenRoutes(scope, parts)
@@ -49,5 +52,6 @@ export async function registerApi(app: FastifyInstance, parts: ApiParts): Promis
   policyRoutes(scope, parts)
   policyTestRoute(scope, parts)
   keyRoutes(scope, parts)
+  nodeRoutes(scope, parts)
   auditRoutes(scope, parts)
 }

@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import type { Grant } from '../../core/grants/grant.ts'
 import type { GrantQuery } from '../../core/grants/manage.ts'
 import type { ClientId, GrantId, UserId } from '../../core/id.ts'
+import { acknowledgementOf } from '../acknowledge.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
@@ -30,7 +31,7 @@ export const OAuthGrant = Type.Object({
 })
 
 /** What users let OAuth clients do. */
-export function grantRoutes(app: Scope, { core }: ApiParts): void {
+export function grantRoutes(app: Scope, { core, config }: ApiParts): void {
   const list = core.cursors('grants')
 
   /** Looks up what is called by name in a page of grants, and shows them. */
@@ -111,7 +112,10 @@ export function grantRoutes(app: Scope, { core }: ApiParts): void {
       if (isDryRun(request.query)) {
         return blastRadiusOut(core, await core.rehearse.withdrawGrant(caller, id))
       }
-      return core.write((w) => w.withdrawGrant({ caller, id, reason: 'grant withdrawn' }))
+      const { revoked } = await core.write((w) =>
+        w.withdrawGrant({ caller, id, reason: 'grant withdrawn' }),
+      )
+      return { revoked, ...(await acknowledgementOf(request, { core, config })) }
     },
   )
 }

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
 import type { Writes } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
@@ -5,6 +6,7 @@ import type { Mode as CoreMode } from '../../core/groups/group.ts'
 import { type GroupId, isId, type TokenId, type UserId } from '../../core/id.ts'
 import type { Issued, TokenWish } from '../../core/tokens/issue.ts'
 import type { GroupLimit } from '../../core/tokens/token.ts'
+import { acknowledgementOf } from '../acknowledge.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
@@ -68,6 +70,11 @@ export const NewToken = Type.Object(
 
 export const Revocation = Type.Object({
   revoked: Type.Array(Id, { description: 'The token, its family and what was derived from it' }),
+  acknowledged: Type.Integer({ description: 'Nodes that say yes no more' }),
+  nodes: Type.Integer({
+    description:
+      'Nodes that may answer. With fewer acknowledged, the others say no as soon as they hear of it, and stop answering when their lease ends before that.',
+  }),
 })
 export const RevocationOrRadius = Type.Union([Revocation, BlastRadius])
 const Reason = Type.Optional(
@@ -117,7 +124,8 @@ async function wishOf(w: Writes, body: Static<typeof NewToken>): Promise<TokenWi
   }
 }
 
-export function tokenRoutes(app: Scope, { core }: ApiParts): void {
+export function tokenRoutes(app: Scope, { core, config }: ApiParts): void {
+  const acknowledgement = (request: FastifyRequest) => acknowledgementOf(request, { core, config })
   const list = core.cursors('tokens')
   /** Runs once per Idempotency-Key; the names are looked up afterwards, outside the transaction. */
   async function issueOnce(
@@ -269,7 +277,8 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
       if (isDryRun(request.query)) {
         return blastRadiusOut(core, await core.rehearse.revokeToken(caller, id))
       }
-      return core.write((w) => w.revokeToken({ caller, id, reason }))
+      const { revoked } = await core.write((w) => w.revokeToken({ caller, id, reason }))
+      return { revoked, ...(await acknowledgement(request)) }
     },
   )
 
@@ -290,7 +299,8 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
       if (isDryRun(request.query)) {
         return blastRadiusOut(core, await core.rehearse.revokeToken(caller, id))
       }
-      return core.write((w) => w.revokeToken({ caller, id, reason: '' }))
+      const { revoked } = await core.write((w) => w.revokeToken({ caller, id, reason: '' }))
+      return { revoked, ...(await acknowledgement(request)) }
     },
   )
 
@@ -328,7 +338,8 @@ export function tokenRoutes(app: Scope, { core }: ApiParts): void {
       if (isDryRun(request.query)) {
         return blastRadiusOut(core, await core.rehearse.revokeSelf(caller))
       }
-      return core.write((w) => w.revokeSelf({ caller, reason }))
+      const { revoked } = await core.write((w) => w.revokeSelf({ caller, reason }))
+      return { revoked, ...(await acknowledgement(request)) }
     },
   )
 }

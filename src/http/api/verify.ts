@@ -58,6 +58,15 @@ export const Question = Type.Object(
   { additionalProperties: false },
 )
 
+const Consistency = Type.Object({
+  consistency: Type.Optional(
+    Type.Enum(['strong'], {
+      description:
+        'Answers by what the database says now rather than by what this node remembers; costs a few queries',
+    }),
+  ),
+})
+
 const MAX_QUESTIONS = 100
 
 /** Each with a demand of its own, or a secret alone. */
@@ -174,8 +183,13 @@ function judge({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'>): Judge {
 /** Is this token good, and for this? The question that everything behind us asks on every request. */
 export function verifyRoutes(app: Scope, { core, jwts, metrics }: ApiParts): void {
   const judged = judge({ core, metrics })
-  const answerTo = async (asker: Principal, { token, ...demand }: Static<typeof Question>) =>
-    judged(await verdictOn(token, { core, jwts, demand: demand as Demand }), asker)
+  const answerTo = async (
+    { token, ...demand }: Static<typeof Question>,
+    { asker, consistency }: { asker: Principal } & Static<typeof Consistency>,
+  ) => {
+    const strong = consistency === 'strong'
+    return judged(await verdictOn(token, { core, jwts, demand: demand as Demand, strong }), asker)
+  }
 
   app.post(
     '/tokens/verify',
@@ -184,13 +198,17 @@ export function verifyRoutes(app: Scope, { core, jwts, metrics }: ApiParts): voi
         tags: ['tokens'],
         summary: 'Is this token active, and does it hold this role, scope or group mode?',
         description: 'Any active token may ask; nothing is changed, so READ_ONLY ones may, too.',
+        querystring: Consistency,
         body: Question,
         response: { 200: Answer, ...problems },
       },
     },
     async (request, reply) => {
       checkDemand(request.body)
-      const { json } = await answerTo(callerOf(request).principal, request.body)
+      const { json } = await answerTo(request.body, {
+        asker: callerOf(request).principal,
+        ...request.query,
+      })
       return reply.header('content-type', JSON_TYPE).send(asSent<typeof Answer>(json))
     },
   )
@@ -203,6 +221,7 @@ export function verifyRoutes(app: Scope, { core, jwts, metrics }: ApiParts): voi
         summary: 'The same about up to 100 tokens',
         description:
           'Each question is a secret, or a question as `verify` takes it. The answers come in the order of the questions, each as `verify` would give it. One question that is not valid refuses all.',
+        querystring: Consistency,
         body: Questions,
         response: { 200: Answers, ...problems },
       },
@@ -213,7 +232,9 @@ export function verifyRoutes(app: Scope, { core, jwts, metrics }: ApiParts): voi
       )
       for (const question of questions) checkDemand(question)
       const asker = callerOf(request).principal
-      const { json } = joined(await Promise.all(questions.map((each) => answerTo(asker, each))))
+      const { json } = joined(
+        await Promise.all(questions.map((each) => answerTo(each, { asker, ...request.query }))),
+      )
       return reply.header('content-type', JSON_TYPE).send(asSent<typeof Answers>(json))
     },
   )

@@ -9,6 +9,7 @@ import { up as imports } from './0007-imports.ts'
 import { up as rates } from './0008-rates.ts'
 import { up as rotationOverlap } from './0009-rotation-overlap.ts'
 import { up as use } from './0010-use.ts'
+import { up as nodes } from './0011-nodes.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -22,4 +23,5 @@ export const migrations: Record<string, Migration> = {
   '0008-rates': { up: rates },
   '0009-rotation-overlap': { up: rotationOverlap },
   '0010-use': { up: use },
+  '0011-nodes': { up: nodes },
 }

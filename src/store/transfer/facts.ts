@@ -16,10 +16,10 @@ export function portableValue(value: unknown): Value {
 
 /**
  * The numbering of the change log is kept apart: PostgreSQL has a counter for it, SQLite a column that
- * counts by itself.
+ * counts by itself. Nodes belong to the database that they are on.
  */
 export function isCarried(table: string, row: Record<string, unknown>): boolean {
-  return table !== 'counter' || row.name !== 'change'
+  return table !== 'node' && (table !== 'counter' || row.name !== 'change')
 }
 
 /** Whether these migrations are the first ones of this release, in its order. */
