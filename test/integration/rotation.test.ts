@@ -112,10 +112,12 @@ describe('while old and new secret overlap', () => {
 
   it('the successor ends no later than the policy gives by now', async () => {
     const old = await t.issue(undefined)
-    await t.write((w) => w.updatePolicy({ caller: t.admin, edit: { maxTokenTtlSeconds: 3600 } }))
+    await t.write((w) =>
+      w.updatePolicy({ caller: t.admin, edit: { maxTokenTtlSeconds: 30 * 86_400 } }),
+    )
     const next = await rotate(old.token.id)
     await t.write((w) => w.updatePolicy({ caller: t.admin, edit: { maxTokenTtlSeconds: null } }))
-    expect(next.token.expiresAtMs).toBe(t.clock.now() + HOUR_MS)
+    expect(next.token.expiresAtMs).toBe(t.clock.now() + 30 * DAY_MS)
   })
 
   it('it is not rotated again, but its successor is', async () => {

@@ -56,6 +56,7 @@ export const HARMLESS_ACTIONS: readonly string[] = [
   'token.purged',
   'token.exported',
   'token.rekeyed',
+  'token.rotation_extended',
   'session.opened',
   'login.failed',
   'login.locked',
