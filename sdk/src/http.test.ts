@@ -98,6 +98,27 @@ it('waits as long as Retry-After says, but not beyond its own time limit', async
   expect(hasty.requests).toHaveLength(1)
 })
 
+it('understands a date in Retry-After', async () => {
+  const date = new Date(Date.now() + 7000).toUTCString()
+  const { fetch, requests } = answering(refused(503, { 'retry-after': date }), json({ items: [] }))
+  const call = createClient({ url, fetch }).roles.list()
+  await vi.advanceTimersByTimeAsync(5900)
+  expect(requests).toHaveLength(1)
+  await vi.advanceTimersByTimeAsync(1400)
+  expect(await call).toEqual([])
+})
+
+it('asks again when a proxy cannot reach the server, but only what may be repeated', async () => {
+  const { fetch, requests } = answering(refused(502), refused(504), json({ id: 'a' }))
+  const call = createClient({ url, fetch }).tokens.get('a')
+  await vi.runAllTimersAsync()
+  expect(await call).toEqual({ id: 'a' })
+  expect(requests).toHaveLength(3)
+  const gone = answering(refused(502))
+  await failureOf(createClient({ url, fetch: gone.fetch }).users.create({ username: 'bob' }))
+  expect(gone.requests).toHaveLength(1)
+})
+
 it('repeats what makes something only under an idempotency key', async () => {
   const { fetch, requests } = answering(new TypeError('reset'))
   const { tokens } = createClient({ url, fetch })

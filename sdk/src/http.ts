@@ -33,6 +33,8 @@ export type Send = <T>(call: Call) => Promise<T>
 const TRIES = 4
 const FIRST_PAUSE_MS = 200
 const DEFAULT_TIMEOUT_MS = 30_000
+/** Busy, or restarting behind a proxy. */
+const PASSING = [429, 502, 503, 504]
 
 /** Speaks HTTP for all resources: address, credential, time limit, retries, errors. */
 export function sender(options: ClientOptions): Send {
@@ -202,15 +204,23 @@ function parsed(text: string): unknown {
 function problemOf({ status, headers }: Response, json: unknown) {
   const problem = (json ?? {}) as Record<string, unknown>
   const text = (value: unknown) => (typeof value === 'string' ? value : undefined)
-  const retryAfter = Number(headers.get('retry-after') ?? Number.NaN)
+  const retryAfterSeconds = secondsOf(headers.get('retry-after'))
   return {
     code: text(problem.code) ?? 'unexpected_answer',
     detail:
       text(problem.detail) ??
       `The answer (status ${status}) is not from a Mintmark server. Check the url.`,
     requestId: text(problem.requestId) ?? headers.get('x-request-id') ?? undefined,
-    ...(retryAfter >= 0 ? { retryAfterSeconds: retryAfter } : {}),
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
   }
+}
+
+/** Seconds, or a date, as proxies write it (RFC 9110, section 10.2.3). */
+function secondsOf(retryAfter: string | null): number | undefined {
+  if (retryAfter === null) return undefined
+  if (/^\d+$/.test(retryAfter)) return Number(retryAfter)
+  const atMs = Date.parse(retryAfter)
+  return Number.isNaN(atMs) ? undefined : Math.max(0, (atMs - Date.now()) / 1000)
 }
 
 function errorOf(
@@ -228,7 +238,7 @@ function errorOf(
 
 /** Milliseconds until the next try; Infinity: another try cannot help. */
 function pauseAfter(error: MintmarkError, tries: number): number {
-  const mayPass = error.code === 'network_failed' || error.status === 429 || error.status === 503
+  const mayPass = error.code === 'network_failed' || PASSING.includes(error.status)
   if (!mayPass) return Number.POSITIVE_INFINITY
   const least = (error.retryAfterSeconds ?? 0) * 1000
   // Jitter, so that many clients that failed together do not come back together.
