@@ -17,7 +17,7 @@ const ONLY_SQLITE = [
  * PostgreSQL when that is asked for alone; otherwise SQLite is enough, and the suite ends in minutes.
  */
 const ONLY_SHAPES = [
-  'test/integration/{api-document,api-reference-page,lane,metrics,sdk,sdk-types}.test.ts',
+  'test/integration/{api-document,api-reference-page,lane,metrics,sdk,sdk-guards,sdk-types}.test.ts',
   'test/oauth/{claims,dpop,forged-access-tokens,forged-hints-and-assertions,forms}.test.ts',
   'test/oauth/{metadata,redirect-uri,safe-grants}.test.ts',
   'test/security/{browsers-get-nothing-to-keep,client-addresses-cannot-be-forged}.test.ts',

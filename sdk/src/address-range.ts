@@ -4,6 +4,11 @@ export function isWithin(address: string, ranges: readonly string[]): boolean {
   return bits !== undefined && ranges.some((range) => holds(range, bits))
 }
 
+/** Whether this is an IPv4 or IPv6 address, without a port or a zone. */
+export function isAddress(text: string): boolean {
+  return bitsOf(text) !== undefined
+}
+
 function holds(range: string, bits: bigint): boolean {
   const slash = range.lastIndexOf('/')
   const base = range.slice(0, slash)

@@ -1,13 +1,14 @@
 export { type CachedOptions, type CachedVerifier, cachedVerifier } from './cached-verifier.ts'
 export { type Client, createClient } from './client.ts'
 export { MintmarkError } from './error.ts'
+export { type GoodVerdict, type GuardOptions, type Verifier, verdictOf } from './guard.ts'
+export { holdsGroup, holdsRole, holdsScope } from './held-rights.ts'
 export type { CallOptions, ClientOptions } from './http.ts'
 export type * from './import-types.ts'
 export type * from './job-types.ts'
 export type * from './oauth-types.ts'
 export {
   type OfflineActive,
-  type OfflineDemand,
   type OfflineOptions,
   type OfflineReason,
   type OfflineVerdict,

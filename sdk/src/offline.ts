@@ -1,25 +1,14 @@
 import { isWithin } from './address-range.ts'
+import { holdsGroup, holdsRole, holdsScope, MODES } from './held-rights.ts'
 import type { Claims } from './jws.ts'
 import type { GroupGrant } from './people-types.ts'
 import { type FeedOptions, nameOf, type RevocationFeed, revocationFeed } from './revocation-feed.ts'
-import type { Rights } from './token-types.ts'
+import type { Question, Rights } from './token-types.ts'
 import type { AccessLevel, Mode } from './types.ts'
 
 export interface OfflineOptions extends FeedOptions {
   /** Who you are: the one audience that you take tokens for. */
   audience: string
-}
-
-/** What is asked of a signed token beyond being good. */
-export interface OfflineDemand {
-  role?: string
-  scope?: string
-  /** Name or id. */
-  group?: string
-  /** Default: READ. */
-  mode?: Mode
-  /** Address of the client that presented the token; without it one that is limited to addresses is refused. */
-  ip?: string
 }
 
 export interface OfflineActive extends Rights {
@@ -48,14 +37,16 @@ export type OfflineReason =
 export type OfflineVerdict = OfflineActive | { active: false; reason: OfflineReason }
 
 export interface OfflineVerifier {
-  /** Is this signed token good, and for this? Asks nobody; never throws. */
-  verify(jwt: string, demand?: OfflineDemand): Promise<OfflineVerdict>
+  /**
+   * Is this signed token good, and for this? Asks nobody; never throws. Without `ip` one that is limited to
+   * addresses is refused.
+   */
+  verify(question: Question): Promise<OfflineVerdict>
   /** Stops following what is revoked; from then on nothing is good. */
   close(): void
 }
 
 const TYPE = 'mm+jwt'
-const MODES: readonly Mode[] = ['READ', 'WRITE', 'ADMIN']
 
 /**
  * Checks the signed tokens of `tokens.sign` without asking the server about each: with its public keys,
@@ -67,11 +58,11 @@ export function offlineVerifier(options: OfflineOptions): OfflineVerifier {
   const toleranceMs = (options.clockToleranceSeconds ?? 5) * 1000
   const { audience } = options
   return {
-    async verify(jwt, demand = {}) {
+    async verify(question) {
       try {
-        const claims = claimsFrom(await feed.jws.read(jwt, TYPE), feed.issuer)
+        const claims = claimsFrom(await feed.jws.read(question.token, TYPE), feed.issuer)
         if (claims === undefined) return refused('malformed')
-        return await verdictOn(claims, { feed, audience, demand, toleranceMs })
+        return await verdictOn(claims, { feed, audience, question, toleranceMs })
       } catch {
         return refused('stale')
       }
@@ -85,12 +76,13 @@ async function verdictOn(
   context: {
     feed: RevocationFeed
     audience: string
-    demand: OfflineDemand
+    question: Question
     toleranceMs: number
   },
 ): Promise<OfflineVerdict> {
-  const { feed, audience, demand, toleranceMs } = context
-  if (claims.aud !== audience) return refused('wrong_audience')
+  const { feed, audience, question, toleranceMs } = context
+  if (claims.aud !== audience || (question.audience ?? audience) !== audience)
+    return refused('wrong_audience')
   const groupNames = claims.groups.map(({ id }) => id)
   const names = await Promise.all([...claims.chain, claims.sub, ...groupNames].map(nameOf))
   if (!(await feed.isFresh())) return refused('stale')
@@ -101,7 +93,7 @@ async function verdictOn(
   if (Math.max(claims.iat, claims.nbf ?? 0) * 1000 > nowMs + toleranceMs)
     return refused('malformed')
   if (feed.hasEnded(names, claims.pos)) return refused('revoked')
-  const reason = whyNot(claims, demand)
+  const reason = whyNot(claims, question)
   return reason === undefined ? activeFrom(claims) : refused(reason)
 }
 
@@ -109,15 +101,13 @@ function refused(reason: OfflineReason): OfflineVerdict {
   return { active: false, reason }
 }
 
-function whyNot(claims: TokenClaims, demand: OfflineDemand): OfflineReason | undefined {
-  const { role, scope, group, mode = 'READ', ip } = demand
+function whyNot(claims: TokenClaims, question: Question): OfflineReason | undefined {
+  const { role, scope, group, mode, ip } = question
   if (claims.ips !== undefined && !isWithin(ip ?? '', claims.ips)) return 'ip_not_allowed'
-  if (role !== undefined && !claims.roles.includes(role)) return 'role_missing'
-  if (scope !== undefined && claims.scopes?.includes(scope) === false) return 'scope_missing'
-  if (group === undefined) return undefined
-  const held = claims.groups.find(({ id, name }) => id === group || name === group)
-  const reaches = held !== undefined && MODES.indexOf(held.mode) >= MODES.indexOf(mode)
-  return reaches ? undefined : 'group_missing'
+  if (role !== undefined && !holdsRole(claims, role)) return 'role_missing'
+  if (scope !== undefined && !holdsScope(claims, scope)) return 'scope_missing'
+  if (group !== undefined && !holdsGroup(claims, group, mode)) return 'group_missing'
+  return undefined
 }
 
 function activeFrom(claims: TokenClaims): OfflineActive {

@@ -72,7 +72,7 @@ describe('a signed token', () => {
       ttlSeconds: 60,
     })
     const offline = verifier()
-    expect(await offline.verify(jwt)).toEqual({
+    expect(await offline.verify({ token: jwt })).toEqual({
       active: true,
       id: expect.any(String),
       tokenId: child.id,
@@ -85,15 +85,17 @@ describe('a signed token', () => {
       groups: [{ id: crew, name: 'crew', mode: 'READ' }],
       expiresAt: expect.any(String),
     })
-    const reason = async (demand: Parameters<OfflineVerifier['verify']>[1]) => {
-      const verdict = await offline.verify(jwt, demand)
+    const reason = async (demand: Omit<Parameters<OfflineVerifier['verify']>[0], 'token'>) => {
+      const verdict = await offline.verify({ token: jwt, ...demand })
       return verdict.active ? 'active' : verdict.reason
     }
     expect(await reason({ scope: 'build', group: 'crew' })).toBe('active')
     expect(await reason({ scope: 'deploy' })).toBe('scope_missing')
     expect(await reason({ role: 'builder' })).toBe('role_missing')
     expect(await reason({ group: crew, mode: 'WRITE' })).toBe('group_missing')
-    expect(await verifier({ audience: 'https://other.example.com' }).verify(jwt)).toEqual({
+    expect(
+      await verifier({ audience: 'https://other.example.com' }).verify({ token: jwt }),
+    ).toEqual({
       active: false,
       reason: 'wrong_audience',
     })
@@ -187,9 +189,12 @@ describe('a signed token', () => {
       '',
     ]
     const offline = verifier()
-    expect(await offline.verify(jwt)).toMatchObject({ active: true })
+    expect(await offline.verify({ token: jwt })).toMatchObject({ active: true })
     for (const each of forged) {
-      expect(await offline.verify(each), each).toEqual({ active: false, reason: 'malformed' })
+      expect(await offline.verify({ token: each }), each).toEqual({
+        active: false,
+        reason: 'malformed',
+      })
       if (each === '') continue
       const verify = { body: { token: each, audience: AUDIENCE } }
       expect((await server.call('POST', '/api/v1/tokens/verify', verify)).body.active).toBe(false)
@@ -201,7 +206,7 @@ describe('a signed token', () => {
     const jwt = await jwtOf(parent.secret)
     const offline = verifier()
     const isGood = async (ip?: string) =>
-      (await offline.verify(jwt, ip === undefined ? {} : { ip })).active
+      (await offline.verify({ token: jwt, ...(ip === undefined ? {} : { ip }) })).active
     expect(await isGood('127.0.0.1')).toBe(true)
     expect(await isGood('::ffff:127.0.0.1')).toBe(true)
     expect(await isGood('2001:db8::1')).toBe(true)
@@ -221,14 +226,17 @@ describe('offline, within seconds', () => {
     const other = await jwtOf((await parentOf()).secret)
     const offline = verifier()
     for (const jwt of [ofParent, ofChild, other]) {
-      expect(await offline.verify(jwt)).toMatchObject({ active: true })
+      expect(await offline.verify({ token: jwt })).toMatchObject({ active: true })
     }
     await server.call('DELETE', `/api/v1/tokens/${parent.id}`)
-    expect(await msUntilRefused(() => offline.verify(ofChild))).toBeLessThan(5000)
-    expect(await offline.verify(ofParent)).toEqual({ active: false, reason: 'revoked' })
-    expect(await offline.verify(other)).toMatchObject({ active: true })
+    expect(await msUntilRefused(() => offline.verify({ token: ofChild }))).toBeLessThan(5000)
+    expect(await offline.verify({ token: ofParent })).toEqual({ active: false, reason: 'revoked' })
+    expect(await offline.verify({ token: other })).toMatchObject({ active: true })
     // Whoever starts only now knows it from the first statement.
-    expect(await verifier().verify(ofChild)).toEqual({ active: false, reason: 'revoked' })
+    expect(await verifier().verify({ token: ofChild })).toEqual({
+      active: false,
+      reason: 'revoked',
+    })
   })
 
   it.each([
@@ -244,15 +252,15 @@ describe('offline, within seconds', () => {
     await server.call('PUT', member, { body: { mode: 'READ' } })
     const jwt = await jwtOf(bob.token)
     const offline = verifier()
-    expect(await offline.verify(jwt)).toMatchObject({ active: true })
+    expect(await offline.verify({ token: jwt })).toMatchObject({ active: true })
     const [method, path, body] = change(bob.id) as [string, string, unknown?]
     const done = await server.call(method, `/api/v1${path}`, body === undefined ? {} : { body })
     expect(done.status, done.text).toBeLessThan(300)
-    expect(await msUntilRefused(() => offline.verify(jwt))).toBeLessThan(5000)
+    expect(await msUntilRefused(() => offline.verify({ token: jwt }))).toBeLessThan(5000)
     const again = await sign(bob.token)
     if (again.status === 401) return
     server.remember(again.body.jwt)
-    expect(await offline.verify(again.body.jwt)).toMatchObject({ active: true })
+    expect(await offline.verify({ token: again.body.jwt })).toMatchObject({ active: true })
   })
 
   it('nobody is let in when the feed falls silent, and again when it is back', async () => {
@@ -261,13 +269,13 @@ describe('offline, within seconds', () => {
     const cutFetch: typeof fetch = (input, init) =>
       isCut ? Promise.reject(new TypeError('cut')) : fetch(input, init)
     const offline = verifier({ fetch: cutFetch, maxStaleSeconds: 1 })
-    expect(await offline.verify(jwt)).toMatchObject({ active: true })
+    expect(await offline.verify({ token: jwt })).toMatchObject({ active: true })
     isCut = true
-    await msUntilRefused(() => offline.verify(jwt))
-    expect(await offline.verify(jwt)).toEqual({ active: false, reason: 'stale' })
+    await msUntilRefused(() => offline.verify({ token: jwt }))
+    expect(await offline.verify({ token: jwt })).toEqual({ active: false, reason: 'stale' })
     isCut = false
     await expect
-      .poll(async () => (await offline.verify(jwt)).active, { timeout: 10_000 })
+      .poll(async () => (await offline.verify({ token: jwt })).active, { timeout: 10_000 })
       .toBe(true)
     // An old statement served again is no news.
     const old = await (await fetch(`${issuer}/api/v1/revocations`)).text()
@@ -275,21 +283,21 @@ describe('offline, within seconds', () => {
       String(input).includes('/revocations') ? new Response(old) : fetch(input, init)
     const fooled = verifier({ fetch: replay, maxStaleSeconds: 1, clockToleranceSeconds: 0 })
     await new Promise((resolve) => setTimeout(resolve, 1100))
-    expect(await fooled.verify(jwt)).toEqual({ active: false, reason: 'stale' })
+    expect(await fooled.verify({ token: jwt })).toEqual({ active: false, reason: 'stale' })
   })
 
   it('a new key is taken up', async () => {
     const parent = await parentOf()
     const before = await jwtOf(parent.secret)
     const offline = verifier()
-    expect(await offline.verify(before)).toMatchObject({ active: true })
+    expect(await offline.verify({ token: before })).toMatchObject({ active: true })
     const rotated = await server.call('POST', '/api/v1/keys/rotate', { body: { purpose: 'jwt' } })
     expect(rotated.status).toBe(200)
     const after = await jwtOf(parent.secret)
     await expect
-      .poll(async () => (await offline.verify(after)).active, { timeout: 15_000 })
+      .poll(async () => (await offline.verify({ token: after })).active, { timeout: 15_000 })
       .toBe(true)
-    expect(await offline.verify(before)).toMatchObject({ active: true })
+    expect(await offline.verify({ token: before })).toMatchObject({ active: true })
   })
 })
 
