@@ -21,6 +21,8 @@ export interface RevocationFeed {
   issuer: string
   /** Resolves true once what is known is fresh enough, false when that cannot be had. */
   isFresh(): Promise<boolean>
+  /** Whether it is now, for whoever can do without. */
+  isNowFresh(): boolean
   /** Whether what was signed, or said, as of change `position` is over for one of these names. */
   hasEnded(names: readonly string[], position: number): boolean
   /** The change up to which everything was known `msAgo` milliseconds ago. */
@@ -67,7 +69,7 @@ export function revocationFeed(options: FeedOptions): RevocationFeed {
   let isFollowing = false
   let awaited = Promise.withResolvers<void>()
 
-  const isNowFresh = () => performance.now() - confirmedMs <= staleMs
+  const isNowFresh = () => !closing.signal.aborted && performance.now() - confirmedMs <= staleMs
 
   async function pull(): Promise<void> {
     const startedMs = performance.now()
@@ -125,17 +127,25 @@ export function revocationFeed(options: FeedOptions): RevocationFeed {
     }
   }
 
+  function startFollowing(): void {
+    if (!isFollowing) void follow()
+    isFollowing = true
+  }
+
   return {
     jws,
     issuer,
+    isNowFresh() {
+      startFollowing()
+      return isNowFresh()
+    },
     async isFresh() {
-      if (!isFollowing) void follow()
-      isFollowing = true
-      if (isNowFresh()) return !closing.signal.aborted
+      startFollowing()
+      if (isNowFresh()) return true
       const late = new AbortController()
       await Promise.race([awaited.promise, pause(staleMs, late.signal)])
       late.abort()
-      return isNowFresh() && !closing.signal.aborted
+      return isNowFresh()
     },
     hasEnded: (names, position) =>
       position < everything ||

@@ -53,7 +53,9 @@ function start(name: string) {
 }
 
 /** What a service on builds answers whom. */
-async function checkBuilds(send: (init: RequestInit) => Response | Promise<Response>): Promise<void> {
+async function checkBuilds(
+  send: (init: RequestInit) => Response | Promise<Response>,
+): Promise<void> {
   const ask = (token: string, method = 'GET') =>
     send({ method, headers: { authorization: `Bearer ${token}` } })
   const answer = await ask(builder)

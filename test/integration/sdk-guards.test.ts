@@ -297,6 +297,22 @@ describe('the same guard, with a verifier that', () => {
     await service.close()
   })
 
+  it('remembers, but never hears of revocations: asks each time, and keeps nobody waiting', async () => {
+    const client = createClient({ url: issuer, token: server.adminToken })
+    const deaf = cachedVerifier({ issuer: 'http://127.0.0.1:1', client })
+    const service = await onHono(deaf)
+    const { id, secret } = await makeToken(server, { scopes: ['build'] })
+    const startedMs = performance.now()
+    for (let i = 0; i < 3; i++) {
+      expect((await service.send('/builds', bearer(secret))).status).toBe(200)
+    }
+    expect(performance.now() - startedMs).toBeLessThan(9_000)
+    await client.tokens.revoke(id)
+    expect((await service.send('/builds', bearer(secret))).status).toBe(401)
+    deaf.close()
+    await service.close()
+  })
+
   it('asks nobody: lets in, refuses what is for another, and all when the feed is silent', async () => {
     const sign = async (audience: string) => {
       const { jwt } = await createClient({ url: issuer, token: builder }).tokens.sign({ audience })
