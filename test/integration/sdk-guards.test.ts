@@ -339,6 +339,25 @@ describe('the same guard, with a verifier that', () => {
   })
 })
 
+it('a token used more often than the policy allows has to wait: 429', async () => {
+  const bob = await server.makeUser({ username: 'bob' })
+  await makeGroup(server, 'hasty', { [bob.id]: 'READ' })
+  const rate = { requests: 1, windowSeconds: 60 }
+  const tokenRules = [{ name: 'slow', groups: ['hasty'], rate }]
+  const changed = await server.call('PATCH', '/api/v1/policy', { body: { tokenRules } })
+  expect(changed.status, changed.text).toBe(200)
+  const handler = nextGuard(online(), {}, () => new Response('in'))
+  const ask = () =>
+    handler(new Request('https://builds.example.com/', bearer(bob.token)), undefined)
+  expect((await ask()).status).toBe(200)
+  const answer = await ask()
+  expect(answer.status).toBe(429)
+  const seconds = Number(answer.headers.get('retry-after'))
+  expect(seconds).toBeGreaterThan(1)
+  expect(seconds).toBeLessThanOrEqual(60)
+  expect(await answer.json()).toMatchObject({ code: 'too_many_requests' })
+})
+
 it('options that say less than was meant make no guard', () => {
   const odd: object[] = [
     { scope: 'build' },
