@@ -165,7 +165,7 @@ describe('token', () => {
       name: 'living',
       description: 'x',
     })
-    const next = await json(`token rotate ${id} --expires 2099-01-31T12:00:00Z`)
+    const next = await json(`token rotate ${id} --overlap 0s --expires 2099-01-31T12:00:00Z`)
     expect(next).toMatchObject({ name: 'living', expiresAt: '2099-01-31T12:00:00.000Z' })
     expect(await admin.tokens.verify({ token: secret })).toMatchObject({ active: false })
     const revoked = await run(`token revoke ${next.id} --reason leaked`)

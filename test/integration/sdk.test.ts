@@ -249,6 +249,14 @@ describe('jobs', () => {
   })
 })
 
+it('takes over tokens of another system, once', async () => {
+  const rows = [{ row: 1, secret: `glpat-${'x'.repeat(20)}`, owner: 'admin', name: 'taken-over' }]
+  const batch = { importId: 'from-elsewhere', rows }
+  expect(await admin.imports.add(batch)).toMatchObject([{ row: 1, outcome: 'created' }])
+  expect(await admin.imports.add(batch)).toMatchObject([{ row: 1, outcome: 'exists' }])
+  expect(await admin.imports.get('from-elsewhere')).toMatchObject({ tokens: 1 })
+})
+
 describe('policy and audit', () => {
   it('shows and changes the policy', async () => {
     const before = await admin.policy.get()
