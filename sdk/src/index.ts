@@ -1,6 +1,7 @@
 export { type CachedOptions, type CachedVerifier, cachedVerifier } from './cached-verifier.ts'
 export { type Client, createClient } from './client.ts'
 export { MintmarkError } from './error.ts'
+export type * from './event-types.ts'
 export type { CallOptions, ClientOptions } from './http.ts'
 export type * from './import-types.ts'
 export type * from './job-types.ts'
