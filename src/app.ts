@@ -33,6 +33,7 @@ import { createHealth, followDraining, type Health, registerHealth } from './htt
 import { openLane } from './http/lane.ts'
 import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
 import { measureNodes } from './http/node-metrics.ts'
+import { outgoing } from './http/outgoing.ts'
 import { createServer, securityHeaders } from './http/server.ts'
 import { tokenJwts } from './http/token-jwt.ts'
 import { registerWellKnown } from './http/well-known.ts'
@@ -53,6 +54,8 @@ export interface App {
   checkpoint(): Promise<void>
   /** Appends what was revoked to the journal beside the database. */
   journal: Journal
+  /** Counts anew what ends when and what waits to be delivered, for `/metrics`. */
+  refreshFigures(): Promise<void>
   /** Stops answering, writes what is collected, closes the store. */
   close(): Promise<void>
 }
@@ -106,12 +109,14 @@ export async function openCore(
   const store = await openStore(config.database, clock, serving)
   try {
     const { maxCachedTokens } = config
+    const sender = outgoing({ allowed: config.webhookAllow, allowHttp: config.webhookHttp })
     const core = await createCore({
       store,
       clock,
       random,
       masterKey,
       maxCachedTokens,
+      sender,
       bcrypt: bcryptThread(),
     })
     return { core, store }
@@ -148,7 +153,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const { core, store } = await openCore(config, { ...parts, serving })
   const server = await createServer(config, { log: parts.log, shapeOf })
   const health = createHealth(core)
-  const metrics = createMetrics(core.verifier)
+  const metrics = createMetrics(core)
   const { keyring, clock } = core
   const issuer = config.publicUrl
   const signing = tokenJwts({ keyring, clock, issuer })
@@ -206,10 +211,12 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     health,
     checkpoint,
     journal,
+    refreshFigures: async () => metrics.show(await core.eventFigures()),
     async close() {
       health.draining = true
       await server.close()
       await jobs.stop()
+      await core.deliverer.stop()
       await core.flushUsage()
       await checkpoint()
       await journal.catchUp()

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { createSecureContext } from 'node:tls'
 import { parseCidr } from './core/ip.ts'
+import { type GithubKeys, readGithubKeys } from './core/leaks/github.ts'
 import { CHOSEN_SECRET, mayBeChosen, Secret } from './core/secret.ts'
 import { checkName } from './core/text.ts'
 import { checkNewPassword } from './core/users/password.ts'
@@ -50,6 +51,12 @@ export interface Config {
   nodeAddress: string | undefined
   /** Processes behind the port. */
   workers: number
+  /** Ranges that webhooks may lead to besides public addresses. */
+  webhookAllow: string[]
+  /** Whether webhooks may be plain http. */
+  webhookHttp: boolean
+  /** Whose reports of leaked secrets are believed; absent: GitHub reports nothing here. */
+  githubKeys: GithubKeys | undefined
 }
 
 /** From MINTMARK_DATABASE_URL, or the SQLite file in the data directory. */
@@ -138,6 +145,9 @@ const addressRanges = (text: string) => {
   if (wrong === undefined) return ranges
   throw new Error(`has "${wrong}", which is neither an address nor a range like 10.0.0.0/8.`)
 }
+/** A single address as the range that it is. */
+const asRange = (text: string) =>
+  text.includes('/') ? text : `${text}/${isIP(text) === 6 ? 128 : 32}`
 /** Kept to the letter: providers compare issuers exactly, and some end theirs in a slash. */
 const issuerUrl = (text: string) => {
   const url = URL.canParse(text) ? new URL(text) : undefined
@@ -412,6 +422,25 @@ const SETTINGS = {
     fallback: '10',
     parse: wholeNumber(0, 600),
   },
+  webhookAllow: {
+    name: 'MINTMARK_WEBHOOK_ALLOW',
+    summary:
+      'Addresses or CIDR ranges, comma-separated, of private networks that webhooks may lead to. Public addresses are always allowed.',
+    fallback: '',
+    parse: (text) => addressRanges(text).map(asRange),
+  },
+  webhookHttp: {
+    name: 'MINTMARK_WEBHOOK_HTTP',
+    summary: 'Whether webhooks may be plain http URLs, whose messages anybody on the way can read.',
+    fallback: 'false',
+    parse: yesOrNo,
+  },
+  githubKeys: {
+    name: 'MINTMARK_GITHUB_KEYS',
+    summary:
+      'Public keys of GitHub’s secret scanning, as JSON from https://api.github.com/meta/public_keys/secret_scanning; most easily as MINTMARK_GITHUB_KEYS_FILE. Absent: reports from GitHub are refused.',
+    parse: readGithubKeys,
+  },
 } satisfies Record<string, Setting>
 
 type Key = keyof typeof SETTINGS
@@ -624,5 +653,8 @@ function assemble(values: Parsed): Config {
     revokeWaitMs: get<number>('revokeWaitMs'),
     nodeAddress: get<string | undefined>('nodeAddress'),
     workers: get<number>('workers'),
+    webhookAllow: get<string[]>('webhookAllow'),
+    webhookHttp: get<boolean>('webhookHttp'),
+    githubKeys: get<GithubKeys | undefined>('githubKeys'),
   }
 }

@@ -22,6 +22,9 @@ const USAGE_FLUSH_MS = 5000
 const PURGE_MS = 3_600_000
 const CHECKPOINT_MS = 600_000
 const JOURNAL_MS = 2000
+const DELIVER_MS = 500
+const NOTICES_MS = 10_000
+const FIGURES_MS = 300_000
 
 /** Reads the environment; on problems prints all of them and ends with status 2. */
 export function configFromEnvironment(): Config {
@@ -118,16 +121,25 @@ function keepHouse(
   log: pino.Logger,
   { isFirst }: { isFirst: boolean },
 ): NodeJS.Timeout[] {
+  app
+    .refreshFigures()
+    .catch((err: unknown) => log.error({ err }, 'What ends when could not be counted'))
   const regularly = (task: () => Promise<unknown>, ms: number, failure: string) =>
     setInterval(() => {
       task().catch((err: unknown) => log.error({ err }, failure))
     }, ms)
-  const own = regularly(app.core.flushUsage, USAGE_FLUSH_MS, 'Last-used times could not be written')
-  if (!isFirst) return [own]
+  // What each process collects, and what each is asked for.
+  const own = [
+    regularly(app.core.flushUsage, USAGE_FLUSH_MS, 'Last-used times could not be written'),
+    regularly(app.refreshFigures, FIGURES_MS, 'What ends when could not be counted'),
+  ]
+  if (!isFirst) return own
   return [
-    own,
+    ...own,
     regularly(app.core.purge, PURGE_MS, 'Ended tokens could not be purged'),
     regularly(app.journal.catchUp, JOURNAL_MS, 'The journal of revocations could not be written'),
+    regularly(app.core.deliverer.run, DELIVER_MS, 'Events could not be delivered'),
+    regularly(app.core.giveNotices, NOTICES_MS, 'Notices of ends could not be given'),
     regularly(app.checkpoint, CHECKPOINT_MS, 'The audit trail could not be signed'),
   ]
 }

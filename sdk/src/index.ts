@@ -1,6 +1,7 @@
 export { type CachedOptions, type CachedVerifier, cachedVerifier } from './cached-verifier.ts'
 export { type Client, createClient } from './client.ts'
 export { MintmarkError } from './error.ts'
+export type * from './event-types.ts'
 export { type GoodVerdict, type GuardOptions, type Verifier, verdictOf } from './guard.ts'
 export { holdsGroup, holdsRole, holdsScope } from './held-rights.ts'
 export type { CallOptions, ClientOptions } from './http.ts'

@@ -25,6 +25,10 @@ export interface Policy {
   useMinutesSeconds: number
   useHoursSeconds: number
   useDaysSeconds: number
+  /** How long before its end a `token.expiring` event tells of a token. */
+  noticeSeconds: number[]
+  /** What becomes of a token whose secret is reported as leaked. */
+  leakAction: 'notify' | 'quarantine' | 'revoke'
 }
 
 /** What is named is changed; null takes an optional limit away, and `tokenRules` replaces all rules. */

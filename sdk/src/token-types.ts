@@ -56,6 +56,10 @@ export interface Token {
   supersededBy: string | null
   /** Of a successor: until when its predecessor's secret works, too. */
   overlapEndsAt: string | null
+  /** Refused until it is released. */
+  quarantinedAt: string | null
+  quarantinedBy: string | null
+  quarantineReason: string | null
 }
 
 /** A token with its secret, which is shown this once. */
@@ -188,6 +192,11 @@ export interface TokenStats {
   }[]
   /** Values that are left out because there are too many. */
   others: number
+}
+
+/** What a quarantine, or its end, reached: the token and what was derived from it. */
+export interface Quarantine {
+  tokens: string[]
 }
 
 export interface Revocation {
@@ -338,6 +347,7 @@ export type ExplainedCheck =
   | 'known'
   | 'state'
   | 'expiry'
+  | 'quarantine'
   | 'idle'
   | 'owner'
   | 'addresses'

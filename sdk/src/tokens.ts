@@ -9,6 +9,7 @@ import type {
   NewChild,
   NewSignedToken,
   NewToken,
+  Quarantine,
   Question,
   Revocation,
   Rotation,
@@ -230,6 +231,30 @@ export function tokens(send: Send, stream: Stream) {
         repeatable: true,
         ...options,
       })
+    },
+
+    /** Refuses a token and what is derived from it until it is released. */
+    quarantine(
+      id: string,
+      wish: { reason?: string } = {},
+      options: CallOptions = {},
+    ): Promise<Quarantine> {
+      return send({
+        method: 'POST',
+        path: path`/tokens/${id}/quarantine`,
+        body: wish,
+        repeatable: true,
+        ...options,
+      })
+    },
+
+    /** Releases a token from quarantine, with what was quarantined with it. */
+    release(
+      id: string,
+      wish: { reason?: string } = {},
+      options: CallOptions = {},
+    ): Promise<Quarantine> {
+      return send({ method: 'POST', path: path`/tokens/${id}/release`, body: wish, ...options })
     },
 
     /** The token that this client uses. */

@@ -12,7 +12,7 @@ export type TokenKind =
   | 'oauth_code'
   | 'oauth_access'
   | 'oauth_refresh'
-export type TokenState = 'active' | 'expired' | 'revoked' | 'superseded'
+export type TokenState = 'active' | 'quarantined' | 'expired' | 'revoked' | 'superseded'
 export type SubjectType =
   | 'token'
   | 'user'
@@ -23,6 +23,7 @@ export type SubjectType =
   | 'policy'
   | 'key'
   | 'job'
+  | 'webhook'
   | 'server'
 
 /** One page of a list. The cursors lead to its neighbours; null: there are none. */

@@ -6,12 +6,14 @@ import { backupCommands } from './commands/backup.ts'
 import { clientCommands } from './commands/client.ts'
 import { configCommand } from './commands/config.ts'
 import { drillCommands } from './commands/drill.ts'
+import { eventCommands } from './commands/event.ts'
 import { grantCommands } from './commands/grant.ts'
 import { groupCommands } from './commands/group.ts'
 import { helpMarkdownCommand } from './commands/help-markdown.ts'
 import { importCommand } from './commands/import.ts'
 import { jobCommands } from './commands/job.ts'
 import { keysCommands } from './commands/keys.ts'
+import { leakCommands } from './commands/leak.ts'
 import { loginCommands } from './commands/login.ts'
 import { migrateCommand } from './commands/migrate.ts'
 import { nodeCommands } from './commands/node.ts'
@@ -21,6 +23,7 @@ import { scanCommand } from './commands/scan.ts'
 import { serveCommand } from './commands/serve.ts'
 import { tokenCommands } from './commands/token.ts'
 import { userCommands } from './commands/user.ts'
+import { webhookCommands } from './commands/webhook.ts'
 import type { Terminal } from './terminal.ts'
 
 const ENVIRONMENT = `
@@ -64,6 +67,9 @@ export function createProgram(terminal: Terminal): Command {
   nodeCommands(program, terminal)
   drillCommands(program, terminal)
   auditCommands(program, terminal)
+  eventCommands(program, terminal)
+  webhookCommands(program, terminal)
+  leakCommands(program, terminal)
   adminCommands(program, terminal)
   scanCommand(program, terminal)
   helpMarkdownCommand(program, terminal)

@@ -81,7 +81,9 @@ export function answerToken(
   })
 }
 
-function stateOf({ state, revokedAt, revokeReason }: Token): string {
+function stateOf({ state, revokedAt, revokeReason, quarantineReason }: Token): string {
+  if (state === 'quarantined')
+    return `quarantined${quarantineReason ? `: ${quarantineReason}` : ''}`
   if (state !== 'revoked') return state
   const reason = revokeReason === null || revokeReason === '' ? '' : `: ${revokeReason}`
   return `revoked at ${revokedAt ?? '?'}${reason}`

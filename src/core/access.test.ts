@@ -88,6 +88,24 @@ const table: { [A in Action]: [what: string, subject: Subject<A>, may: string][]
   'token.revoke-self': [['the one in hand', undefined, EVERYBODY]],
   'token.delegate': [['the one in hand', undefined, 'ANUPGLWV']],
   'token.sign': [['the one in hand', undefined, EVERYBODY.replace('S', '')]],
+  'token.quarantine': [
+    ['own', token(OWN), 'ANUPSGLWV'],
+    ['somebody’s', token(OTHER), 'A'],
+  ],
+  'token.release': [
+    ['one’s own, quarantined by oneself', { ownerId: OWN, quarantinedBy: OWN }, 'ANUPSGLWV'],
+    ['one’s own, quarantined by somebody', { ownerId: OWN, quarantinedBy: OTHER }, 'A'],
+    ['one’s own, after a leak', { ownerId: OWN, quarantinedBy: undefined }, 'A'],
+    ['somebody’s', { ownerId: OTHER, quarantinedBy: OTHER }, 'A'],
+  ],
+  'event.list': [
+    ['everybody’s', { ownerId: undefined }, 'Aa'],
+    ['one’s own', { ownerId: OWN }, EVERYBODY],
+    ['somebody’s', { ownerId: OTHER }, 'Aa'],
+  ],
+  'webhook.read': [['all', undefined, 'Aa']],
+  'webhook.manage': [['any', undefined, 'A']],
+  'leak.report': [['any', undefined, 'A']],
   'verdict.reason': [
     ['of one’s own token', token(OWN), EVERYBODY],
     ['of somebody’s token', token(OTHER), 'AaV'],

@@ -51,8 +51,17 @@ interface Subjects {
   'policy.manage': undefined
   'policy.test': undefined
   'audit.read': undefined
+  'event.list': { ownerId: UserId | undefined }
+  'webhook.read': undefined
+  'webhook.manage': undefined
+  'leak.report': undefined
+  'token.quarantine': Pick<Token, 'ownerId'>
+  'token.release': Pick<Token, 'ownerId' | 'quarantinedBy'>
   'administration.read': undefined
 }
+
+/** The role of whoever may report leaked secrets, such as the account of a scanner. */
+const LEAK_REPORTER = 'leak-reporter'
 
 export type Action = keyof Subjects
 
@@ -148,6 +157,16 @@ const rules: { [A in Action]: Rule<A> } = {
   // Shows tokens of everybody, and changes nothing.
   'policy.test': isAdmin,
   'audit.read': isAdmin,
+  'event.list': (who, { ownerId }) => isAdmin(who) || ownerId === who.user.id,
+  'webhook.read': isAdmin,
+  // Whoever names the address learns what goes on from then on, whatever becomes of the token.
+  'webhook.manage': (who) => adminWrites(who) && isItself(who),
+  'leak.report': (who) => mayWrite(who) && (isAdmin(who) || who.rights.roles.has(LEAK_REPORTER)),
+  // Stopping one's own token is as harmless as throwing it away, and easier to take back.
+  'token.quarantine': (who, token) => adminWrites(who) || (mayWrite(who) && owns(who, token)),
+  // What a leak report or an administrator stopped, its owner may not start again.
+  'token.release': (who, token) =>
+    adminWrites(who) || (mayWrite(who) && owns(who, token) && token.quarantinedBy === who.user.id),
   // For wires that show administration to administrators alone, their own records included.
   'administration.read': isAdmin,
 }
@@ -184,6 +203,7 @@ const NEEDS_ITSELF = new Set<Action>([
   'password.reset',
   'session.open',
   'key.rotate',
+  'webhook.manage',
 ])
 
 function whyNot(who: Principal, action: Action): string {
@@ -205,6 +225,12 @@ function whyNot(who: Principal, action: Action): string {
   }
   if ((action === 'password.reset' || action === 'admin.appoint') && isAdmin(who)) {
     return 'A token with limits or an end may not do this, because it opens an unlimited login. Log in, or use a token without limits.'
+  }
+  if (action === 'leak.report') {
+    return `This needs the role "${LEAK_REPORTER}" or an administrator.`
+  }
+  if (action === 'token.release' && !isAdmin(who)) {
+    return 'Somebody else quarantined this token, so only an administrator can release it. Revoke it and create a new one.'
   }
   if (action.startsWith('token.') && !isAdmin(who)) {
     return 'You may act on api tokens of your own, where the policy lets users create tokens. The rest needs an administrator.'

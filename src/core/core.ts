@@ -12,15 +12,19 @@ import { type ClientDirectory, clientDirectory } from './clients/directory.ts'
 import * as clients from './clients/manage.ts'
 import type { Clock } from './clock.ts'
 import type { Deps } from './deps.ts'
+import { type EndingFigure, endingFigures, giveNotices } from './events/notices.ts'
+import { eventsAfter, listEvents } from './events/read.ts'
 import * as grants from './grants/manage.ts'
 import * as groups from './groups/manage.ts'
 import {
   type ClientId,
+  type DeliveryId,
   type GroupId,
   idMaker,
   type JobId,
   type TokenId,
   type UserId,
+  type WebhookId,
 } from './id.ts'
 import { type Once, type OnceResult, once } from './idempotency.ts'
 import { importedSecrets } from './imports/find.ts'
@@ -34,6 +38,7 @@ import * as keys from './keys/list.ts'
 import { purgeKeys } from './keys/purge.ts'
 import { rewrapKeys } from './keys/rewrap.ts'
 import { rotateKeys } from './keys/rotate.ts'
+import { type LeakOutcome, reportLeaks, reportSettled } from './leaks/report.ts'
 import { listNodes } from './nodes/list.ts'
 import type { NodeRegistry } from './nodes/registry.ts'
 import { type OauthEngine, oauthEngine } from './oauth/engine.ts'
@@ -44,6 +49,7 @@ import type { Policy } from './policy/policy.ts'
 import { rateLimiter } from './policy/rate.ts'
 import { restraintsOf } from './policy/restraint.ts'
 import { type PolicyTestStep, testPolicy } from './policy/test-policy.ts'
+import { recordViolation, type Violation, violationIn } from './policy/violation.ts'
 import type { Random } from './random.ts'
 import { rehearsalsOf } from './rehearse.ts'
 import { type RevocationFeed, revocationFeed } from './revocations/feed.ts'
@@ -56,6 +62,8 @@ import { type Explained, type ExplainWish, explainToken } from './tokens/explain
 import * as inventory from './tokens/inventory.ts'
 import { issueToken } from './tokens/issue.ts'
 import * as oauthTokens from './tokens/oauth-read.ts'
+import { quarantineToken, releaseToken } from './tokens/quarantine.ts'
+import { quarantineAlarm } from './tokens/quarantine-alarm.ts'
 import * as reach from './tokens/reach.ts'
 import * as tokens from './tokens/read.ts'
 import { revokeSelf, revokeToken } from './tokens/revoke.ts'
@@ -64,6 +72,7 @@ import { rotateToken } from './tokens/rotate.ts'
 import { extendRotation, finishRotation, getRotation } from './tokens/rotation.ts'
 import { issueServiceToken, revokeServiceToken } from './tokens/service.ts'
 import { type SignedRights, type SignWish, signedRights } from './tokens/sign.ts'
+import { stillHolds } from './tokens/still-holds.ts'
 import type { TokenFilter } from './tokens/store.ts'
 import type { Token } from './tokens/token.ts'
 import { usageCollector } from './tokens/usage.ts'
@@ -77,6 +86,10 @@ import { ownerCache } from './users/owner-cache.ts'
 import { passwordHasher } from './users/password.ts'
 import type { Session } from './users/session.ts'
 import { signInFromUpstream } from './users/sign-in.ts'
+import { createDeliverer, type Deliverer, testWebhook } from './webhooks/deliver.ts'
+import * as webhooks from './webhooks/manage.ts'
+import type { Sender } from './webhooks/sender.ts'
+import type { Attempt } from './webhooks/webhook.ts'
 
 /** Binds the domain's functions to `deps`, leaving their own arguments. */
 function readsOf(deps: Deps) {
@@ -149,20 +162,61 @@ function readsOf(deps: Deps) {
     nodes: (caller: Caller) => listNodes(deps, caller),
     audit: (caller: Caller, wish: tokens.ListWish<AuditFilter>) => listAudit(deps, caller, wish),
     auditCheckpoints: (caller: Caller) => listCheckpoints(deps, caller),
+    events: (caller: Caller, wish: Parameters<typeof listEvents>[2]) =>
+      listEvents(deps, caller, wish),
+    eventsAfter: (caller: Caller, wish: Parameters<typeof eventsAfter>[2]) =>
+      eventsAfter(deps, caller, wish),
+    /** The number of the newest event. */
+    lastEventId: () => deps.store.events.lastId(),
+    webhooks: (caller: Caller) => webhooks.listWebhooks(deps, caller),
+    webhook: (caller: Caller, id: WebhookId) => webhooks.getWebhook(deps, caller, id),
+    deliveries: (caller: Caller, wish: Parameters<typeof webhooks.listDeliveries>[2]) =>
+      webhooks.listDeliveries(deps, caller, wish),
+    delivery: (caller: Caller, id: DeliveryId) => webhooks.getDelivery(deps, caller, id),
   }
 }
 
-function writesOf(deps: Deps, tx: Repositories) {
+function writesOf(
+  deps: webhooks.WebhookDeps,
+  tx: Repositories,
+  refused: (violation: Violation) => void,
+) {
+  /** Notes when it is the policy that refuses. */
+  const watched = async <T>(caller: Caller, work: Promise<T>): Promise<T> => {
+    try {
+      return await work
+    } catch (error) {
+      const violation = violationIn(caller, error)
+      if (violation !== undefined) refused(violation)
+      throw error
+    }
+  }
   return {
-    issueToken: (wish: Parameters<typeof issueToken>[2]) => issueToken(deps, tx, wish),
-    issueChild: (wish: Parameters<typeof issueChild>[2]) => issueChild(deps, tx, wish),
+    issueToken: (wish: Parameters<typeof issueToken>[2]) =>
+      watched(wish.caller, issueToken(deps, tx, wish)),
+    issueChild: (wish: Parameters<typeof issueChild>[2]) =>
+      watched(wish.caller, issueChild(deps, tx, wish)),
     issueServiceToken: (wish: Parameters<typeof issueServiceToken>[2]) =>
       issueServiceToken(deps, tx, wish),
     revokeServiceToken: (wish: Parameters<typeof revokeServiceToken>[2]) =>
       revokeServiceToken(deps, tx, wish),
     updateToken: (wish: Parameters<typeof tokens.updateToken>[2]) =>
       tokens.updateToken(deps, tx, wish),
-    rotateToken: (wish: Parameters<typeof rotateToken>[2]) => rotateToken(deps, tx, wish),
+    rotateToken: (wish: Parameters<typeof rotateToken>[2]) =>
+      watched(wish.caller, rotateToken(deps, tx, wish)),
+    quarantineToken: (wish: Parameters<typeof quarantineToken>[2]) =>
+      quarantineToken(deps, tx, wish),
+    releaseToken: (wish: Parameters<typeof releaseToken>[2]) => releaseToken(deps, tx, wish),
+    createWebhook: (wish: Parameters<typeof webhooks.createWebhook>[2]) =>
+      webhooks.createWebhook(deps, tx, wish),
+    updateWebhook: (wish: Parameters<typeof webhooks.updateWebhook>[2]) =>
+      webhooks.updateWebhook(deps, tx, wish),
+    rotateWebhookSecret: (wish: Parameters<typeof webhooks.rotateWebhookSecret>[2]) =>
+      webhooks.rotateWebhookSecret(deps, tx, wish),
+    deleteWebhook: (wish: Parameters<typeof webhooks.deleteWebhook>[2]) =>
+      webhooks.deleteWebhook(deps, tx, wish),
+    redeliver: (wish: Parameters<typeof webhooks.redeliver>[2]) =>
+      webhooks.redeliver(deps, tx, wish),
     finishRotation: (wish: Parameters<typeof finishRotation>[2]) => finishRotation(deps, tx, wish),
     extendRotation: (wish: Parameters<typeof extendRotation>[2]) => extendRotation(deps, tx, wish),
     revokeToken: (wish: Parameters<typeof revokeToken>[2]) => revokeToken(deps, tx, wish),
@@ -301,6 +355,21 @@ export interface Core {
   /** Resolves once they may. Throws `unavailable`. */
   catchUp(): Promise<void>
   nodes: NodeRegistry
+  /** Called after each commit of this node that left events behind. Returns the way to stop. */
+  onEvent: Store['onEvent']
+  /** Who a caller is by now; undefined: the credential is good no more. */
+  stillHolds(caller: Caller): ReturnType<typeof stillHolds>
+  /** Does what the policy says with the tokens of found secrets; see `reportLeaks`. */
+  reportLeaks(wish: Parameters<typeof reportLeaks>[1]): Promise<LeakOutcome[]>
+  /** The same for a reporter whose signature was checked. */
+  reportSignedLeaks(wish: Parameters<typeof reportSettled>[1]): Promise<LeakOutcome[]>
+  /** Sends events to webhooks. */
+  deliverer: Deliverer
+  testWebhook(wish: Parameters<typeof testWebhook>[1]): Promise<Attempt>
+  /** Tells of tokens that end soon or have ended. Returns how many. */
+  giveNotices(): Promise<number>
+  /** What ends when, and how many deliveries are open; for figures that are refreshed now and then. */
+  eventFigures(): Promise<EventFigures>
   flushUsage(): Promise<void>
   /** Deletes what retention no longer keeps, in small batches. Returns how many tokens went. */
   purge(): Promise<number>
@@ -308,11 +377,18 @@ export interface Core {
   ping(): Promise<void>
 }
 
+export interface EventFigures {
+  endings: EndingFigure[]
+  deliveries: { pending: number; dead: number }
+}
+
 export interface CoreOptions {
   store: Store
   clock: Clock
   random: Random
   masterKey: Secret
+  /** Sends to webhooks; absent: nothing can be sent. */
+  sender?: Sender
   /** Bound of the verdict cache, in tokens. */
   maxCachedTokens?: number
   /** Absent: tokens that were imported with bcrypt hashes are not found. */
@@ -335,7 +411,8 @@ export async function createCore(options: CoreOptions): Promise<Core> {
       await tx.use.add(uses)
     }),
   )
-  const deps: Deps = {
+  const deps: webhooks.WebhookDeps = {
+    sender: options.sender ?? NO_SENDER,
     store,
     clock,
     random,
@@ -347,7 +424,9 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     policy: policy.now,
     loadOwner: (id, within = store) => loadOwner(within, id),
   }
+  const alarm = quarantineAlarm(deps)
   const verifier = createVerifier({
+    alarm,
     store,
     keyring,
     clock,
@@ -369,7 +448,22 @@ export async function createCore(options: CoreOptions): Promise<Core> {
   })
   // What was decided while it was being read must not be remembered.
   policy.onChange(() => verifier.clear())
-  const write: Core['write'] = (work) => store.transaction((tx) => work(writesOf(deps, tx)))
+  /** Tells of what the policy refused, once the refusal has undone everything else. */
+  async function telling<T>(
+    attempt: (refused: (violation: Violation) => void) => Promise<T>,
+  ): Promise<T> {
+    let violation: Violation | undefined
+    try {
+      return await attempt((each) => {
+        violation = each
+      })
+    } catch (error) {
+      if (violation !== undefined) await recordViolation(deps, violation)
+      throw error
+    }
+  }
+  const write: Core['write'] = (work) =>
+    telling((refused) => store.transaction((tx) => work(writesOf(deps, tx, refused))))
 
   return {
     clock,
@@ -384,7 +478,9 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     revocations: revocationFeed(deps),
     write,
     writeOnce: (wish, work) =>
-      store.transaction((tx) => once(deps, tx, wish, () => work(writesOf(deps, tx)))),
+      telling((refused) =>
+        store.transaction((tx) => once(deps, tx, wish, () => work(writesOf(deps, tx, refused)))),
+      ),
     importTokens: (wish) => imports.importTokens(deps, wish),
     login: (wish) => login.loginWithPassword(deps, wish),
     openSessionFromToken: (wish) => login.openSessionFromToken(deps, wish),
@@ -453,7 +549,21 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     isCurrent: () => store.changes.isCurrent(),
     catchUp: () => store.changes.catchUp(),
     nodes: store.nodes,
-    flushUsage: () => usage.flush(),
+    onEvent: (listener) => store.onEvent(listener),
+    stillHolds: (caller) => stillHolds({ verifier, clock }, caller),
+    reportLeaks: (wish) => reportLeaks({ ...deps, verifier }, wish),
+    reportSignedLeaks: (wish) => reportSettled({ ...deps, verifier }, wish),
+    deliverer: createDeliverer(deps),
+    testWebhook: (wish) => testWebhook(deps, wish),
+    giveNotices: () => giveNotices(deps),
+    eventFigures: async () => ({
+      endings: await endingFigures(deps),
+      deliveries: await store.webhooks.countOpen(),
+    }),
+    async flushUsage() {
+      await usage.flush()
+      await alarm.flush()
+    },
     async purge() {
       const purged = await purge(deps)
       // After the tokens, which may have been the last to need a pepper.
@@ -490,6 +600,15 @@ async function listCheckpoints(
 const PURGE_BATCH = 200
 /** Longer than any node may lag behind the change log. */
 const CHANGE_LOG_TTL_MS = 3_600_000
+/** Longer than any delivery is tried, or a follower stays away. What happened stays in the audit trail. */
+const EVENT_TTL_MS = 30 * 86_400_000
+
+/** For commands that have no business outside. */
+const NO_SENDER: Sender = {
+  post: async () => ({ error: 'Nothing can be sent from here.' }),
+  mayReach: () => true,
+  allowHttp: true,
+}
 
 async function purge({ store, clock, policy, audit }: Deps): Promise<number> {
   const nowMs = clock.now()
@@ -518,6 +637,7 @@ async function purge({ store, clock, policy, audit }: Deps): Promise<number> {
   })
   await purgeBatches(store, (tx) => tx.jobs.sweep(PURGE_BATCH))
   await purgeBatches(store, (tx) => tx.jobs.purge(endedBeforeMs, PURGE_BATCH))
+  await purgeBatches(store, (tx) => tx.events.purge(nowMs - EVENT_TTL_MS, PURGE_BATCH))
   await purgeBatches(store, (tx) => tx.oauthRecords.purge(nowMs, PURGE_BATCH))
   await purgeBatches(store, (tx) => tx.grants.purge(endedBeforeMs, PURGE_BATCH))
   return purged

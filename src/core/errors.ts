@@ -61,7 +61,9 @@ export function notFound(
     | 'grant'
     | 'key'
     | 'job'
-    | 'rule',
+    | 'rule'
+    | 'webhook'
+    | 'delivery',
 ): CoreError {
   return new CoreError('not_found', `There is no such ${what}.`)
 }

@@ -9,6 +9,8 @@ export type GroupId = string & { readonly brand: 'GroupId' }
 export type ClientId = string & { readonly brand: 'ClientId' }
 /** Of an action on many tokens. */
 export type JobId = string & { readonly brand: 'JobId' }
+export type WebhookId = string & { readonly brand: 'WebhookId' }
+export type DeliveryId = string & { readonly brand: 'DeliveryId' }
 export type GrantId = string & { readonly brand: 'GrantId' }
 
 /** Makes UUIDv7 ids, so that ids sort by the time they were made. */

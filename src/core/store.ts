@@ -1,5 +1,6 @@
 import type { AuditStore } from './audit/store.ts'
 import type { ClientStore } from './clients/store.ts'
+import type { EventStore } from './events/store.ts'
 import type { GrantStore } from './grants/store.ts'
 import type { GroupStore } from './groups/store.ts'
 import type { ImportStore } from './imports/store.ts'
@@ -15,6 +16,7 @@ import type { LineageStore } from './tokens/lineage.ts'
 import type { TokenStore } from './tokens/store.ts'
 import type { UseStore } from './tokens/use-store.ts'
 import type { UserStore } from './users/store.ts'
+import type { WebhookStore } from './webhooks/store.ts'
 
 /** Stands for every subject of its kind, when a node cannot know which of them changed. */
 export const ANY = '*'
@@ -122,6 +124,8 @@ export interface Repositories {
   oauthRecords: OauthRecordStore
   imports: ImportStore
   audit: AuditStore
+  events: EventStore
+  webhooks: WebhookStore
   policy: PolicyStore
   rates: RateStore
   keys: KeyStore
@@ -151,6 +155,8 @@ export interface Store extends Repositories {
    * soon as they are known. Returns the way to stop listening.
    */
   onChange(listener: ChangeListener): () => void
+  /** Called after each commit of this node that left events behind. Returns the way to stop listening. */
+  onEvent(listener: () => void): () => void
   /** Rejects when the database cannot be read. */
   ping(): Promise<void>
   close(): Promise<void>

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { Verifier } from '../core/tokens/verify.ts'
+import type { Core, EventFigures } from '../core/core.ts'
 
 export interface Metrics {
   registry: Registry
@@ -8,10 +8,15 @@ export interface Metrics {
   verdicts: Counter<'outcome'>
   /** Signed tokens given out; each leaves no other trace than a use of the token behind it. */
   signed: Counter
+  /** Shows figures that were counted apart, because counting is too much for a scrape. */
+  show(figures: EventFigures): void
 }
 
 /** Prometheus figures. Labels are route patterns, never URLs or ids, so their number is bounded. */
-export function createMetrics(verifier: Verifier): Metrics {
+export function createMetrics({
+  verifier,
+  deliverer,
+}: Pick<Core, 'verifier' | 'deliverer'>): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, prefix: 'mintmark_' })
   new Gauge({
@@ -33,7 +38,43 @@ export function createMetrics(verifier: Verifier): Metrics {
     help: 'Signed tokens given out.',
     registers: [registry],
   })
-  return { registry, verdicts, signed }
+  const endings = new Gauge({
+    name: 'mintmark_tokens_expiring',
+    help: 'Live tokens by kind that expire within so many days.',
+    labelNames: ['kind', 'within'],
+    registers: [registry],
+  })
+  const open = new Gauge({
+    name: 'mintmark_webhook_deliveries',
+    help: 'Deliveries to webhooks that wait (pending) or were given up (dead).',
+    labelNames: ['state'],
+    registers: [registry],
+  })
+  new Counter({
+    name: 'mintmark_webhook_attempts_total',
+    help: 'Attempts to deliver to webhooks, by outcome.',
+    labelNames: ['outcome'],
+    registers: [registry],
+    collect() {
+      const { delivered, failed } = deliverer.tally()
+      this.reset()
+      this.inc({ outcome: 'delivered' }, delivered)
+      this.inc({ outcome: 'failed' }, failed)
+    },
+  })
+  return {
+    registry,
+    verdicts,
+    signed,
+    show(figures) {
+      endings.reset()
+      for (const { kind, withinDays, count } of figures.endings) {
+        endings.set({ kind, within: `${withinDays}d` }, count)
+      }
+      open.set({ state: 'pending' }, figures.deliveries.pending)
+      open.set({ state: 'dead' }, figures.deliveries.dead)
+    },
+  }
 }
 
 export interface MeasuredRequest {

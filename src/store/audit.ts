@@ -77,9 +77,9 @@ export function auditStore(db: Kysely<Schema>, journal?: Journal): AuditStore {
   const checkpoints = () => db.selectFrom('audit_checkpoint').selectAll()
   return {
     last: () => lastRecord(db),
-    async append(seal) {
+    async append(seal, event) {
       if (journal === undefined) throw new Error('An audit record belongs into a transaction.')
-      journal.records.push(seal)
+      journal.records.push({ seal, event })
     },
     async list(filter, from, size) {
       const backwards = from?.direction === 'before'

@@ -4,6 +4,7 @@ import { auditStore } from './audit.ts'
 import { changeStore } from './changes.ts'
 import { clientStore } from './clients.ts'
 import type { Db, Engine } from './engine.ts'
+import { eventStore } from './events.ts'
 import { grantStore } from './grants.ts'
 import type { InTurn } from './group-commit.ts'
 import { groupStore } from './groups.ts'
@@ -24,6 +25,7 @@ import { openSqliteEngine } from './sqlite-engine.ts'
 import { tokenStore } from './tokens.ts'
 import { useStore } from './use.ts'
 import { userStore } from './users.ts'
+import { webhookStore } from './webhooks.ts'
 
 /** Which database, and how it is used. */
 export type Database =
@@ -81,19 +83,22 @@ function storeOver(
   }: { clock: Clock; onCommitted: (sequence: number) => void; isShared: boolean },
 ): Store {
   const listeners = new Set<ChangeListener>()
+  const eventListeners = new Set<() => void>()
   engine.changes.start(async (changes) => {
     await Promise.all([...listeners].map((listener) => listener(changes)))
   })
 
   async function transaction<T>(work: (repositories: Repositories) => Promise<T>): Promise<T> {
-    const { result, changes, end } = await engine.transaction(async (tx) => {
+    const { result, changes, end, hasEvents } = await engine.transaction(async (tx) => {
       const journal = emptyJournal()
       const result = await work(repositories(tx, { clock, journal, locks: engine.locks(tx) }))
       const end = isEmpty(journal) ? 0 : await engine.writeJournal(tx, journal)
-      return { result, changes: journal.changes, end }
+      const hasEvents = journal.records.some(({ event }) => event !== undefined)
+      return { result, changes: journal.changes, end, hasEvents }
     })
     if (changes.length > 0) await engine.changes.own(changes, end)
     if (changes.some(({ isNew }) => isNew !== true)) onCommitted(end)
+    if (hasEvents) for (const listener of eventListeners) listener()
     return result
   }
 
@@ -122,6 +127,10 @@ function storeOver(
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+    onEvent(listener) {
+      eventListeners.add(listener)
+      return () => eventListeners.delete(listener)
+    },
     async ping() {
       await engine.reader.selectFrom('counter').select('name').limit(1).execute()
     },
@@ -148,6 +157,8 @@ function repositories(
     oauthRecords: oauthRecordStore(db),
     imports: importStore(db, locks),
     audit: auditStore(db, journal),
+    events: eventStore(db, locks),
+    webhooks: webhookStore(db, locks),
     policy: policyStore(db, locks),
     rates: rateStore(db, locks),
     keys: keyStore(db, locks),

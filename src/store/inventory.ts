@@ -270,6 +270,7 @@ const REACHED_COLUMNS = [
   'expires_at_ms',
   'revoked_at_ms',
   'superseded_at_ms',
+  'quarantined_at_ms',
   'last_used_at_ms',
   'last_used_ip',
 ] as const
@@ -286,6 +287,7 @@ function toReached(
     expiresAtMs: row.expires_at_ms ?? undefined,
     revokedAtMs: row.revoked_at_ms ?? undefined,
     supersededAtMs: row.superseded_at_ms ?? undefined,
+    quarantinedAtMs: row.quarantined_at_ms ?? undefined,
     lastUsedAtMs: row.last_used_at_ms ?? undefined,
     lastUsedIp: row.last_used_ip ?? undefined,
   }
@@ -377,7 +379,8 @@ const FIGURE_COLUMNS = (nowMs: number): Record<ColumnFigures, Sql> => ({
   month: sql`token.created_at_ms / 86400000`,
   state: sql`case when token.standing = 'revoked' then 'revoked'
     when token.superseded_at_ms <= ${nowMs} then 'superseded'
-    when token.expires_order <= ${nowMs} then 'expired' else 'active' end`,
+    when token.expires_order <= ${nowMs} then 'expired'
+    when token.quarantined_at_ms is not null then 'quarantined' else 'active' end`,
 })
 
 function columnFigures({ head, from, where }: Rows, column: Sql): RawBuilder<ValueCount> {

@@ -11,6 +11,10 @@ export interface Locks {
   rows<T extends keyof Schema, O>(
     query: SelectQueryBuilder<Schema, T, O>,
   ): SelectQueryBuilder<Schema, T, O>
+  /** The rows that the query finds and nobody else holds stay as they are; those held are left out. */
+  free<T extends keyof Schema, O>(
+    query: SelectQueryBuilder<Schema, T, O>,
+  ): SelectQueryBuilder<Schema, T, O>
   /** Nobody else holds this name; for what has no row yet, and for counts. */
   hold(name: string): Promise<void>
   /** Whether others write at the same time, so that a statement may miss what they commit meanwhile. */
@@ -20,6 +24,7 @@ export interface Locks {
 /** Outside a transaction, and where there is one writer anyhow. */
 export const NO_LOCKS: Locks = {
   rows: (query) => query,
+  free: (query) => query,
   hold: async () => undefined,
   shared: false,
 }

@@ -5,7 +5,8 @@ import { lastRecord, toAuditRow } from './audit.ts'
 import { type Notice, openChangeFeed } from './change-feed.ts'
 import { nextNumbers } from './counter.ts'
 import type { Db, Engine } from './engine.ts'
-import { type Journal, sealed } from './journal.ts'
+import { insertEvents } from './events.ts'
+import { type Journal, numberedEvents, sealed } from './journal.ts'
 import type { Locks } from './locks.ts'
 import { isMigrated, migrate } from './migrate.ts'
 import { aloneInRegistry, type NodeCard } from './node-registry.ts'
@@ -97,6 +98,7 @@ function locks(tx: Db): Locks {
     // The strongest lock that a row's own change takes; a weaker one would have to be raised later,
     // and two that raise theirs wait for each other.
     rows: (query) => query.forNoKeyUpdate(),
+    free: (query) => query.forUpdate().skipLocked(),
     async hold(name) {
       await sql`select pg_advisory_xact_lock(
         hashtextextended(current_schema() || ':' || cast(${name} as text), 0))`.execute(tx)
@@ -116,7 +118,9 @@ async function writeJournal(
   notice: Notice | undefined,
 ): Promise<number> {
   const end = await nextNumbers(tx, 'change', changes.length)
-  const chain = records.length === 0 ? [] : sealed(records, await lastRecord(tx)).map(toAuditRow)
+  const sealedRecords = records.length === 0 ? [] : sealed(records, await lastRecord(tx))
+  const chain = sealedRecords.map(toAuditRow)
+  const events = numberedEvents(records, sealedRecords)
   const first = end - changes.length + 1
   const rows = changes.map(({ subject, id, atMs }, i) => ({
     sequence: first + i,
@@ -126,6 +130,7 @@ async function writeJournal(
   }))
   if (rows.length === 0) {
     for (const batch of batches(chain)) await tx.insertInto('audit').values(batch).execute()
+    for (const batch of batches(events)) await insertEvents(batch).execute(tx)
     return end
   }
   const notify = (
@@ -133,14 +138,16 @@ async function writeJournal(
   ).as('notified')
   if (chain.length > 0 && Math.max(chain.length, rows.length) <= ROWS_AT_ONCE) {
     // As nearly always: one statement, because everybody waits for its answer.
-    await tx
+    const written = tx
       .with('audited', (db) => db.insertInto('audit').values(chain))
       .with('logged', (db) => db.insertInto('change').values(rows))
-      .selectNoFrom(notify)
-      .execute()
+    const told = sql<Record<string, unknown>>`(${insertEvents(events)})`
+    const all = events.length === 0 ? written : written.with('told', () => told)
+    await all.selectNoFrom(notify).execute()
     return end
   }
   for (const batch of batches(chain)) await tx.insertInto('audit').values(batch).execute()
+  for (const batch of batches(events)) await insertEvents(batch).execute(tx)
   for (const batch of batches(rows)) await tx.insertInto('change').values(batch).execute()
   await tx.selectNoFrom(notify).execute()
   return end

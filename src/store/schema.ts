@@ -28,6 +28,18 @@ export interface Schema {
   }
   audit: AuditTable
   audit_checkpoint: { sequence: number; hash: string; at_ms: number; signature: string }
+  event: EventTable
+  mark: { name: string; at: number; id: string }
+  webhook: WebhookTable
+  delivery: DeliveryTable
+  delivery_attempt: {
+    delivery_id: string
+    number: number
+    at_ms: number
+    duration_ms: number
+    status: number | null
+    error: string | null
+  }
   change: { sequence?: number; subject: string; subject_id: string; at_ms: number }
   import_row: { import_id: string; row_key: string; token_id: string; fingerprint: string }
   import_made: { import_id: string; subject_id: string }
@@ -140,6 +152,11 @@ export interface TokenTable {
   superseded_at_ms: number | null
   superseded_by: string | null
   overlap_ends_at_ms: number | null
+  quarantined_at_ms: number | null
+  quarantined_by: string | null
+  quarantine_reason: string | null
+  /** The token whose quarantine this one shares. */
+  quarantine_root: string | null
   last_used_at_ms: number | null
   last_used_ip: string | null
   /** The same in the form that ranges compare (`addressKey`). */
@@ -279,4 +296,51 @@ export interface RotationCallerTable {
   uses: number
   first_used_at_ms: number
   last_used_at_ms: number
+}
+
+/** What happened to tokens, for those who want to hear of it; numbered like its audit record. */
+export interface EventTable {
+  id: number
+  type: string
+  at_ms: number
+  token_id: string | null
+  /** Of the token, as they were then. */
+  owner_id: string | null
+  kind: string | null
+  name: string | null
+  preview: string | null
+  expires_at_ms: number | null
+  actor_id: string | null
+  actor_name: string | null
+  /** JSON. */
+  details: string
+}
+
+export interface WebhookTable {
+  id: string
+  url: string
+  description: string
+  /** JSON; null: all. */
+  types: string | null
+  /** Sealed JSON. */
+  secrets: string
+  state: string
+  paused_because: string | null
+  failing_since_ms: number | null
+  created_at_ms: number
+  updated_at_ms: number
+}
+
+export interface DeliveryTable {
+  id: string
+  webhook_id: string
+  event_id: number
+  state: string
+  attempts: number
+  /** When it is tried next; while somebody is trying, when others may take it over. */
+  next_at_ms: number
+  created_at_ms: number
+  ended_at_ms: number | null
+  last_status: number | null
+  last_error: string | null
 }

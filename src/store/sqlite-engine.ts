@@ -3,8 +3,9 @@ import type { Change } from '../core/store.ts'
 import { lastRecord, toAuditRow } from './audit.ts'
 import { EVERYTHING } from './changes.ts'
 import type { Announce, ChangeFeed, Db, Engine } from './engine.ts'
+import { insertEvents } from './events.ts'
 import { groupCommit, type InTurn } from './group-commit.ts'
-import { type Journal, sealed } from './journal.ts'
+import { type Journal, numberedEvents, sealed } from './journal.ts'
 import { NO_LOCKS } from './locks.ts'
 import { migrate } from './migrate.ts'
 import { aloneInRegistry, type NodeCard } from './node-registry.ts'
@@ -77,9 +78,9 @@ class TransactionalAdapter extends SqliteAdapter {
 /** Row by row, so that few different statements have to be compiled; SQLite has no way to go. */
 async function writeJournal(tx: Db, { records, changes }: Journal): Promise<number> {
   if (records.length > 0) {
-    for (const record of sealed(records, await lastRecord(tx))) {
-      await tx.insertInto('audit').values(toAuditRow(record)).execute()
-    }
+    const chain = sealed(records, await lastRecord(tx))
+    for (const record of chain) await tx.insertInto('audit').values(toAuditRow(record)).execute()
+    for (const event of numberedEvents(records, chain)) await insertEvents([event]).execute(tx)
   }
   let end = 0
   for (const { subject, id, atMs } of changes) {

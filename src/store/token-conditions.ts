@@ -125,13 +125,15 @@ export function boundsOf(field: TimeField, { fromMs, untilMs }: Period): Period 
 }
 
 /** Mirrors `stateOf` in core. */
-function stateCondition(state: TokenState, nowMs: number): Condition {
+export function stateCondition(state: TokenState, nowMs: number): Condition {
   const standing = textOf('standing')
   if (state === 'revoked') return sql`${standing} = 'revoked'`
   if (state === 'superseded') return sql`(${standing} = 'superseded' and ${isReplaced(nowMs)})`
-  const isOver = state === 'expired' ? sql`<=` : sql`>`
+  const end = numberOf('expires_order')
   const isAlive = sql`(${standing} = 'live' or (${standing} = 'superseded' and not ${isReplaced(nowMs)}))`
-  return sql`(${isAlive} and ${numberOf('expires_order')} ${isOver} ${nowMs})`
+  if (state === 'expired') return sql`(${isAlive} and ${end} <= ${nowMs})`
+  const free = state === 'quarantined' ? sql`is not null` : sql`is null`
+  return sql`(${isAlive} and ${end} > ${nowMs} and token.quarantined_at_ms ${free})`
 }
 
 /** Of a superseded token: whether it has stopped, or its overlap is still going on. Uses no index. */

@@ -12,6 +12,7 @@ import {
   isStanding,
   NEVER_EXPIRES,
   NEVER_USED,
+  stateCondition,
   TIME_COLUMNS,
 } from './token-conditions.ts'
 
@@ -39,6 +40,7 @@ export function idQueries(test: TokenTest, nowMs: number): Sql[] | undefined {
   if (test.field === 'state') {
     const isOver = sql<SqlBool>`token.expires_order <= ${nowMs}`
     const isNotOver = sql<SqlBool>`token.expires_order > ${nowMs}`
+    const isFree = sql<SqlBool>`token.quarantined_at_ms is null`
     // Not by their standing, because of all that are superseded few are being rotated.
     const isRotating = sql`token.superseded_at_ms > ${nowMs} and token.revoked_at_ms is null`
     const stillAlive = (over: boolean) =>
@@ -47,7 +49,10 @@ export function idQueries(test: TokenTest, nowMs: number): Sql[] | undefined {
       revoked: [isStanding('revoked')],
       superseded: [allOf([isStanding('superseded'), isReplaced(nowMs)])],
       expired: [allOf([isStanding('live'), isOver]), stillAlive(true)],
-      active: [allOf([isStanding('live'), isNotOver]), stillAlive(false)],
+      active: [allOf([isStanding('live'), isNotOver, isFree]), allOf([stillAlive(false), isFree])],
+      quarantined: [
+        allOf([sql`token.quarantined_at_ms is not null`, stateCondition('quarantined', nowMs)]),
+      ],
     }
     return [...new Set(test.oneOf)].flatMap((state) => ofState[state].map(where))
   }
@@ -229,6 +234,8 @@ function amongTheLiving(walk: Walk, nowMs: number): Walk {
   return {
     ...walk,
     ...(states.has('expired') ? {} : { lower: later(walk.lower, now) }),
-    ...(states.has('active') ? {} : { upper: earlier(walk.upper, now) }),
+    ...(states.has('active') || states.has('quarantined')
+      ? {}
+      : { upper: earlier(walk.upper, now) }),
   }
 }

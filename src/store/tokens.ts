@@ -68,6 +68,9 @@ export function toToken(row: Selectable<TokenTable>): Token {
     supersededAtMs: row.superseded_at_ms ?? undefined,
     supersededBy: (row.superseded_by ?? undefined) as TokenId | undefined,
     overlapEndsAtMs: row.overlap_ends_at_ms ?? undefined,
+    quarantinedAtMs: row.quarantined_at_ms ?? undefined,
+    quarantinedBy: (row.quarantined_by ?? undefined) as UserId | undefined,
+    quarantineReason: row.quarantine_reason ?? undefined,
     lastUsedAtMs: row.last_used_at_ms ?? undefined,
     lastUsedIp: row.last_used_ip ?? undefined,
     lastUsedVia: (row.last_used_via ?? undefined) as UseVia | undefined,
@@ -126,6 +129,10 @@ function toRow(token: NewToken, serial: number, parentEndsAtMs: number | undefin
     superseded_at_ms: isSpent ? null : (parentEndsAtMs ?? null),
     superseded_by: null,
     overlap_ends_at_ms: token.overlapEndsAtMs ?? null,
+    quarantined_at_ms: null,
+    quarantined_by: null,
+    quarantine_reason: null,
+    quarantine_root: null,
     last_used_at_ms: null,
     last_used_ip: null,
     last_used_ip_key: null,
@@ -180,9 +187,10 @@ function stateIs(state: TokenState, nowMs: number) {
   }
   const alive = sql`revoked_at_ms is null
     and (superseded_at_ms is null or superseded_at_ms > ${nowMs})`
-  return state === 'expired'
-    ? sql<SqlBool>`(${alive} and expires_at_ms <= ${nowMs})`
-    : sql<SqlBool>`(${alive} and (expires_at_ms is null or expires_at_ms > ${nowMs}))`
+  if (state === 'expired') return sql<SqlBool>`(${alive} and expires_at_ms <= ${nowMs})`
+  const free = state === 'quarantined' ? sql`is not null` : sql`is null`
+  return sql<SqlBool>`(${alive} and (expires_at_ms is null or expires_at_ms > ${nowMs})
+    and quarantined_at_ms ${free})`
 }
 
 function filtered<O>(
@@ -351,6 +359,24 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
     }
   }
 
+  async function quarantineOnce(id: TokenId, { by, reason, atMs }: Revocation): Promise<Hit[]> {
+    const inOrder = locks.shared ? sql`order by id for no key update` : sql``
+    const { rows } = await sql<Hit>`
+      with recursive hit(id) as (
+        select id from token where id = ${id}
+        union
+        select child.id from token child join hit on child.parent_id = hit.id
+      ), alive(id) as (
+        select id from token where id in (select id from hit)
+          and revoked_at_ms is null and quarantined_at_ms is null ${inOrder}
+      )
+      update token set quarantined_at_ms = ${atMs}, quarantined_by = ${by ?? null},
+        quarantine_reason = ${reason}, quarantine_root = ${id}, updated_at_ms = ${atMs}
+      where id in (select id from alive) and quarantined_at_ms is null
+      returning id, kind`.execute(db)
+    return rows
+  }
+
   /** When each of these ended. None does from now on, and all lock them in this one order. */
   async function held({
     clientId,
@@ -363,7 +389,7 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
       with maker as (select deleted_at_ms from client where id = ${clientId} ${still}),
         owner as (select deleted_at_ms from "user" where id = ${ownerId} ${still}),
         consent as (select revoked_at_ms from "grant" where id = ${grantId} ${still}),
-        parent as (select revoked_at_ms, case when kind in ('api', 'service', 'session')
+        parent as (select coalesce(revoked_at_ms, quarantined_at_ms) as revoked_at_ms, case when kind in ('api', 'service', 'session')
           then superseded_at_ms end as ends_at_ms from token where id = ${parentId} ${still})
       select deleted_at_ms as ended, cast(null as bigint) as ends from maker
       union all select deleted_at_ms, null from owner
@@ -515,6 +541,7 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
         .where('id', '=', id)
         .where('superseded_at_ms', 'is', null)
         .where('revoked_at_ms', 'is', null)
+        .where('quarantined_at_ms', 'is', null)
         .returning('id')
         .executeTakeFirst()
       return row !== undefined
@@ -555,6 +582,7 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
         .where('id', '=', id)
         .where('superseded_at_ms', 'is', null)
         .where('revoked_at_ms', 'is', null)
+        .where('quarantined_at_ms', 'is', null)
         .returning('id')
         .executeTakeFirst()
       return row !== undefined
@@ -639,6 +667,24 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
         .returning('id')
         .execute()
       return rows.map(({ id }) => id as TokenId)
+    },
+    async quarantine(id, quarantine) {
+      const all = await quarantineOnce(id, quarantine)
+      // As with revocations: what others commit while a row is waited for is found by looking again.
+      while (locks.shared) {
+        const more = await quarantineOnce(id, quarantine)
+        if (more.length === 0) break
+        all.push(...more)
+      }
+      return all
+    },
+    async release(id, atMs) {
+      const { rows } = await sql<Hit>`
+        update token set quarantined_at_ms = null, quarantined_by = null, quarantine_reason = null,
+          quarantine_root = null, updated_at_ms = ${atMs}
+        where quarantine_root = ${id} and revoked_at_ms is null
+        returning id, kind`.execute(db)
+      return rows
     },
     async recordUse(uses) {
       // In one order everywhere, so that two nodes do not wait for each other.

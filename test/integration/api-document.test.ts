@@ -68,7 +68,7 @@ test('every operation has a tag, a summary, answers with descriptions, and its r
   }
 })
 
-test('summaries are unique, parameters declared, and only the login and the feed are open', () => {
+test('summaries are unique, parameters declared, and only the named are open', () => {
   const summaries = operations.map(({ operation }) => operation.summary)
   expect(new Set(summaries).size).toBe(summaries.length)
   for (const { name, path, operation } of operations) {
@@ -78,7 +78,12 @@ test('summaries are unique, parameters declared, and only the login and the feed
     for (const parameter of declared) expect(parameter.required, name).toBe(true)
   }
   const open = operations.filter(({ operation }) => operation.security !== undefined)
-  expect(open.map(({ name }) => name)).toEqual(['POST /api/v1/login', 'GET /api/v1/revocations'])
+  // The feed is signed, and the report of leaks takes a signature instead of a credential.
+  expect(open.map(({ name }) => name).sort()).toEqual([
+    'GET /api/v1/revocations',
+    'POST /api/v1/leaks/github',
+    'POST /api/v1/login',
+  ])
   expect(Object.keys(document.components.securitySchemes)).toEqual(['bearer'])
 })
 
@@ -96,6 +101,8 @@ test('every schema in it is one, and request bodies take nothing undeclared', ()
     const body = operation.requestBody?.content['application/json']?.schema
     if (body === undefined) continue
     ajv.compile(body)
+    // GitHub's shape, not ours: it may bring members that we do not know.
+    if (name === 'POST /api/v1/leaks/github') continue
     const objects = [body, ...(body.anyOf ?? [])].filter(({ type }) => type === 'object')
     expect(objects, name).not.toEqual([])
     for (const object of objects) expect(object.additionalProperties, name).toBe(false)

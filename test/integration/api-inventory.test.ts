@@ -69,7 +69,9 @@ describe('a query', () => {
     const answer = await call('GET', `/api/v1/tokens?${q('owner:alice state:dead')}`)
     expectProblem(answer, 400, 'invalid_input')
     expect(answer.body.column).toBe(19)
-    expect(answer.body.detail).toBe('column 19: state is active, expired, revoked, superseded.')
+    expect(answer.body.detail).toBe(
+      'column 19: state is active, quarantined, expired, revoked, superseded.',
+    )
     for (const path of ['count?', 'stats?by=kind&', 'export?', 'export?format=jsonl&']) {
       expectProblem(await call('GET', `/api/v1/tokens/${path}${q('(')}`), 400, 'invalid_input')
     }

@@ -33,6 +33,8 @@ const DEFAULTS = {
   useMinutesSeconds: 172_800,
   useHoursSeconds: 5_184_000,
   useDaysSeconds: 63_072_000,
+  noticeSeconds: [2_592_000, 604_800, 86_400],
+  leakAction: 'quarantine',
 }
 const read = async () => (await call('GET', '/api/v1/policy', { token: alice.token })).body
 const patch = (body: unknown, token = server.adminToken) =>

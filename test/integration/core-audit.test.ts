@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { AUDIT_ACTIONS, type AuditAction } from '../../src/core/audit/event.ts'
 import type { Writes } from '../../src/core/core.ts'
-import type { GrantId, TokenId } from '../../src/core/id.ts'
+import type { GrantId, TokenId, WebhookId } from '../../src/core/id.ts'
 import type { RowWish } from '../../src/core/imports/import.ts'
 import type { EngineToken } from '../../src/core/oauth/tokens.ts'
 import { makeSecret, Secret } from '../../src/core/secret.ts'
@@ -98,6 +98,52 @@ async function engineActions(
   const refresh = { spends, consumes: undefined, saves: [aToken()], retry: undefined }
   steps.push(await actions(() => oauth.exchange({ origin: ORIGIN, ...refresh })))
   steps.push(await actions(() => oauth.punishReuse({ origin: ORIGIN, token: spends })))
+  return steps
+}
+
+/** What events bring with them: webhooks, quarantine, leaks and notices. */
+async function eventActions(
+  actions: (work: () => Promise<unknown>) => Promise<string[]>,
+): Promise<string[][]> {
+  const caller = t.admin
+  const steps: string[][] = []
+  const step = async (work: () => Promise<unknown>) => steps.push(await actions(work))
+  const write = (work: (w: Writes) => Promise<unknown>) => step(() => t.write(work))
+  const url = 'https://hooks.example.com/'
+  let id = '' as WebhookId
+  await write(async (w) => {
+    id = (await w.createWebhook({ caller, wish: { url } })).webhook.id
+  })
+  await write((w) => w.updateWebhook({ caller, id, edit: {} }))
+  await write((w) => w.rotateWebhookSecret({ caller, id }))
+  await step(() => t.core.testWebhook({ caller, id }))
+  await step(() => t.issue(undefined))
+  await t.core.deliverer.run()
+  t.clock.advance(4 * 24 * HOUR_MS)
+  await step(() => t.core.deliverer.run())
+  await t.tamper("update delivery set state = 'dead'")
+  const [delivery] = await t.store.webhooks.deliveries({}, undefined, 1)
+  if (delivery === undefined) throw new Error('Nothing was handed out.')
+  await write((w) => w.redeliver({ caller, id: delivery.id }))
+  await write((w) => w.deleteWebhook({ caller, id }))
+  const { token, secret } = await t.issue(undefined)
+  await write((w) => w.quarantineToken({ caller, id: token.id, reason: '' }))
+  await t.state(secret)
+  await step(() => t.core.flushUsage())
+  await write((w) => w.releaseToken({ caller, id: token.id, reason: '' }))
+  const found = [{ secret: secret.reveal(), source: 'test', url: '' }]
+  await step(() => t.core.reportLeaks({ caller, found }))
+  await t.write((w) => w.updatePolicy({ caller, edit: { maxTokenTtlSeconds: 35 * 86_400 } }))
+  const expires = t.clock.now() + 40 * 24 * HOUR_MS
+  await step(() => outcomes([t.issue(undefined, { expires })]))
+  await t.write((w) => w.updatePolicy({ caller, edit: { maxTokenTtlSeconds: null } }))
+  await t.core.giveNotices()
+  await t.issue(undefined, { expires })
+  t.clock.advance(11 * 24 * HOUR_MS)
+  await step(() => t.core.giveNotices())
+  await t.core.giveNotices()
+  t.clock.advance(30 * 24 * HOUR_MS)
+  await step(() => t.core.giveNotices())
   return steps
 }
 
@@ -274,6 +320,23 @@ describe('every change leaves exactly one record of its kind', () => {
       ['key.purged', 'key.purged'],
     )
 
+    expect(await eventActions(actions)).toEqual([
+      ['webhook.created'],
+      ['webhook.updated'],
+      ['webhook.secret_rotated'],
+      ['webhook.tested'],
+      ['token.created'],
+      ['webhook.paused'],
+      ['webhook.redelivered'],
+      ['webhook.deleted'],
+      ['token.quarantined'],
+      ['token.quarantine_used'],
+      ['token.released'],
+      ['token.leaked', 'token.quarantined'],
+      ['token.policy_violated'],
+      ['token.expiring'],
+      ['token.expired'],
+    ])
     for (const { action } of await t.trail()) seen.add(action)
     const unused = AUDIT_ACTIONS.filter((action) => !seen.has(action))
     expect(unused).toEqual([])

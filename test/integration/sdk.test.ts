@@ -1,6 +1,7 @@
 import { type Client, cachedVerifier, createClient, MintmarkError } from '@mintmark/sdk'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seedFamily } from '../support/clients.ts'
+import { startReceiver, TO_LOOPBACK } from '../support/receiver.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let server: TestServer
@@ -17,7 +18,7 @@ const recordingFetch: typeof fetch = (input, init) => {
 const clientOf = (token?: string) => createClient({ url, token, fetch: recordingFetch })
 
 beforeAll(async () => {
-  server = await startServer()
+  server = await startServer(TO_LOOPBACK)
   url = await server.app.server.listen({ host: '127.0.0.1', port: 0 })
   admin = clientOf(server.adminToken)
 })
@@ -291,6 +292,45 @@ describe('policy and audit', () => {
   })
 })
 
+describe('events, webhooks and leaks', () => {
+  it('quarantines, releases and reports', async () => {
+    const { id, secret } = await admin.tokens.create({ name: 'leaking' })
+    expect(await admin.tokens.quarantine(id, { reason: 'odd' })).toEqual({ tokens: [id] })
+    expect((await admin.tokens.get(id)).state).toBe('quarantined')
+    expect(await admin.tokens.release(id)).toEqual({ tokens: [id] })
+    expect(await admin.leaks.report({ secrets: [secret], source: 'test' })).toEqual({
+      received: 1,
+      outcomes: [{ tokenId: id, action: 'quarantine' }],
+    })
+    const types = ['token.leaked', 'token.released'] as const
+    const told = await gathered(admin.events.listAll({ tokenId: id, types, limit: 1 }))
+    expect(told.map(({ type }) => type)).toEqual(['token.leaked', 'token.released'])
+    for await (const event of admin.events.follow({ tokenId: id, lastEventId: '0' })) {
+      expect(event.type).toBe('token.created')
+      break
+    }
+  })
+
+  it('makes, tries, changes and deletes webhooks', async () => {
+    const receiver = await startReceiver()
+    const { id, secret } = await admin.webhooks.create({ url: receiver.url })
+    expect(await admin.webhooks.test(id)).toMatchObject({ status: 204, error: null })
+    expect((await admin.webhooks.rotateSecret(id, { overlapSeconds: 0 })).secret).not.toBe(secret)
+    await admin.tokens.create({ name: 'told' })
+    await server.app.core.deliverer.run()
+    const [delivery] = await gathered(admin.deliveries.listAll({ webhookId: id, limit: 1 }))
+    expect(delivery).toMatchObject({ state: 'delivered', attempts: 1 })
+    expect((await admin.deliveries.get(delivery?.id ?? '')).log).toHaveLength(1)
+    expect(await admin.deliveries.redeliver(delivery?.id ?? '')).toMatchObject({ state: 'pending' })
+    const changed = await admin.webhooks.update(id, { state: 'disabled', types: ['token.leaked'] })
+    expect(await admin.webhooks.get(id)).toEqual(changed)
+    expect(await admin.webhooks.list()).toEqual([changed])
+    await admin.webhooks.delete(id)
+    expect(await admin.webhooks.list()).toEqual([])
+    await receiver.close()
+  })
+})
+
 it('a refusal names the request in the server’s log', async () => {
   const error = await admin.tokens
     .get('00000000-0000-7000-8000-000000000000')
@@ -350,6 +390,7 @@ it('covers every operation of /api/v1', async () => {
     return !made.some((request) => pattern.test(request))
   })
   // The one operation that the SDK says in another way: DELETE is revoke without a reason.
-  expect(uncovered).toEqual(['DELETE /api/v1/tokens/{id}'])
+  // And one that only GitHub asks.
+  expect(uncovered).toEqual(['DELETE /api/v1/tokens/{id}', 'POST /api/v1/leaks/github'])
   expect(operations.length).toBeGreaterThan(30)
 })

@@ -73,6 +73,7 @@ export function randomTokens(count: number, { number, pick, chance }: Dice): Tok
       expiresAtMs: maybe(0.6, () => instant() + 90 * DAY_MS),
       revokedAtMs: maybe(0.25, instant),
       supersededAtMs: maybe(0.25, instant),
+      quarantinedAtMs: maybe(0.25, instant),
     }
     const name = `${row.ownerId} ${keyOfName(row)}`
     const isLive = row.revokedAtMs === undefined && row.supersededAtMs === undefined
@@ -86,7 +87,8 @@ export function randomTokens(count: number, { number, pick, chance }: Dice): Tok
 function stateOf(row: TokenRow): string {
   if (row.revokedAtMs !== undefined) return 'revoked'
   if (row.supersededAtMs !== undefined && row.supersededAtMs <= NOW_MS) return 'superseded'
-  return row.expiresAtMs !== undefined && row.expiresAtMs <= NOW_MS ? 'expired' : 'active'
+  if (row.expiresAtMs !== undefined && row.expiresAtMs <= NOW_MS) return 'expired'
+  return row.quarantinedAtMs === undefined ? 'active' : 'quarantined'
 }
 
 /** What the values of a field are in the language; undefined: it has none, or is not limited. */
@@ -131,7 +133,11 @@ const exact = fc.oneof(
   words('access', ['read_only', 'FULL-ACCESS'], (row, value) =>
     value === 'read_only' ? row.accessLevel === 'READ_ONLY' : row.accessLevel === 'FULL_ACCESS',
   ),
-  words('state', ['active', 'expired', 'revoked', 'superseded'], (row, v) => stateOf(row) === v),
+  words(
+    'state',
+    ['active', 'quarantined', 'expired', 'revoked', 'superseded'],
+    (row, v) => stateOf(row) === v,
+  ),
   words(
     'owner',
     [...PEOPLE, 'ALICE', 'nobody', users[1]?.id ?? ''],

@@ -25,6 +25,7 @@ export interface TokenRow {
   expiresAtMs: number | undefined
   revokedAtMs: number | undefined
   supersededAtMs: number | undefined
+  quarantinedAtMs?: number | undefined
   /** Absent: of no secret. */
   digest?: string
   pepperId?: string
@@ -108,6 +109,10 @@ function columnsOf(row: TokenRow, serial: number): TokenTable {
     overlap_ends_at_ms: null,
     last_used_via: null,
     last_used_agent: null,
+    quarantined_at_ms: row.quarantinedAtMs ?? null,
+    quarantined_by: null,
+    quarantine_reason: null,
+    quarantine_root: null,
     last_used_at_ms: row.usedAtMs ?? null,
     last_used_ip: row.ip ?? null,
     last_used_ip_key: (row.ip === undefined ? undefined : addressKey(row.ip)) ?? null,

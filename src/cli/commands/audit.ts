@@ -18,6 +18,7 @@ const subjectTypeOf = oneOf<SubjectType>([
   'role',
   'policy',
   'key',
+  'webhook',
   'server',
 ])
 
@@ -49,7 +50,7 @@ function listEvents(audit: Command, terminal: Terminal): void {
     .option('--action <action>', 'only this, such as token.created')
     .option(
       '--subject-type <type>',
-      'token, user, group, role, policy, key or server',
+      'token, user, group, role, policy, key, webhook or server',
       subjectTypeOf,
     )
     .option('--subject-id <id>', 'only what was done to this')

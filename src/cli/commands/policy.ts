@@ -27,6 +27,7 @@ export function policyCommands(program: Command, terminal: Terminal): void {
     examples: [
       'mintmark policy set usersMayCreateTokens=true',
       'mintmark policy set maxTokenTtlSeconds=90d passwordTtlSeconds=none',
+      'mintmark policy set noticeSeconds=30d,7d,1d leakAction=revoke',
     ],
   })
     .argument('<key=value...>', 'keys as `policy show` names them')
@@ -47,6 +48,19 @@ function settingsOf({ tokenRules: _, ...settings }: Policy): Settings {
   return settings
 }
 
+/** What a setting can be. */
+type Value = boolean | number | string | number[] | null
+
+/** `30d,7d,1d` → seconds; `none`: no notices. */
+function noticesOf(text: string): number[] {
+  if (text === 'none') return []
+  return text.split(',').map((word) => {
+    const seconds = durationSeconds(word.trim()) ?? Number(word)
+    if (Number.isSafeInteger(seconds)) return seconds
+    throw wrongUsage(`noticeSeconds cannot be "${text}". Say times like 30d,7d,1d or none.`)
+  })
+}
+
 function editOf(pairs: string[], known: Settings): Partial<Settings> {
   return Object.assign({}, ...pairs.map((pair) => settingOf(pair, known)))
 }
@@ -61,7 +75,9 @@ function settingOf(pair: string, known: Settings): object {
   return { [key]: wantedOf(pair.slice(equals + 1), { key }) }
 }
 
-function wantedOf(text: string, { key }: { key: string }): boolean | number | null {
+function wantedOf(text: string, { key }: { key: string }): Value {
+  if (key === 'noticeSeconds') return noticesOf(text)
+  if (key === 'leakAction') return text
   if (text === 'true' || text === 'false') return text === 'true'
   if (text === 'none' || text === 'null') return null
   const seconds = key.endsWith('Seconds') ? durationSeconds(text) : undefined
@@ -71,19 +87,22 @@ function wantedOf(text: string, { key }: { key: string }): boolean | number | nu
 }
 
 function spelled(policy: Policy): string {
-  const pairs = Object.entries<boolean | number | null>({ ...settingsOf(policy) })
+  const pairs = Object.entries<Value>({ ...settingsOf(policy) })
   const rules = policy.tokenRules.map(({ name }) => name).join(', ')
   return facts([
-    ...pairs.map(([key, value]): [string, string] => [
-      key,
-      value === null ? 'none' : withDays(key, value),
-    ]),
+    ...pairs.map(([key, value]): [string, string] => [key, spelledValue(key, value)]),
     ['tokenRules', rules === '' ? 'none' : rules],
   ])
 }
 
+function spelledValue(key: string, value: Value): string {
+  if (value === null) return 'none'
+  if (!Array.isArray(value)) return withDays(key, value)
+  return value.length === 0 ? 'none' : value.map((each) => withDays(key, each)).join(', ')
+}
+
 /** Seconds are exact, days are what people think in. */
-function withDays(key: string, value: boolean | number): string {
+function withDays(key: string, value: boolean | number | string): string {
   if (typeof value !== 'number' || !key.endsWith('Seconds') || value < 7200) return String(value)
   const hours = value / 3600
   const days = hours / 24

@@ -11,6 +11,8 @@ import { jsonObject } from '../values.ts'
 
 export function changeTokenCommands(token: Command, terminal: Terminal): void {
   updateToken(token, terminal)
+  quarantineToken(token, terminal)
+  releaseToken(token, terminal)
 }
 
 function updateToken(token: Command, terminal: Terminal): void {
@@ -32,5 +34,38 @@ function updateToken(token: Command, terminal: Terminal): void {
       if (Object.keys(edit).length === 0) throw wrongUsage('Say what to change.')
       const changed = await connect(terminal).tokens.update(tokenId(id), edit)
       answer(terminal, { ...options, document: changed, text: () => aboutToken(changed) })
+    })
+}
+function quarantineToken(token: Command, terminal: Terminal): void {
+  leaf(token, 'quarantine', {
+    summary: 'Refuse a token, and what is derived from it, until it is released',
+    details: 'Each use of it meanwhile is told as an event.',
+    examples: ['mintmark token quarantine <id> --reason "seen in a chat"'],
+  })
+    .argument('<id>', 'id of the token')
+    .option('--reason <text>', 'for the audit trail')
+    .action(async (id: string, options: JsonOption & { reason?: string }) => {
+      const wish = options.reason === undefined ? {} : { reason: options.reason }
+      const done = await connect(terminal).tokens.quarantine(tokenId(id), wish)
+      const text = () =>
+        done.tokens.length === 0
+          ? 'It was quarantined already. Nothing was changed.'
+          : ['Quarantined:', ...done.tokens].join('\n  ')
+      answer(terminal, { ...options, document: done, text })
+    })
+}
+
+function releaseToken(token: Command, terminal: Terminal): void {
+  leaf(token, 'release', {
+    summary: 'Release a token from quarantine, with what was quarantined with it',
+    examples: ['mintmark token release <id> --reason "a false alarm"'],
+  })
+    .argument('<id>', 'id of the token')
+    .option('--reason <text>', 'for the audit trail')
+    .action(async (id: string, options: JsonOption & { reason?: string }) => {
+      const wish = options.reason === undefined ? {} : { reason: options.reason }
+      const done = await connect(terminal).tokens.release(tokenId(id), wish)
+      const text = () => ['Released:', ...done.tokens].join('\n  ')
+      answer(terminal, { ...options, document: done, text })
     })
 }

@@ -18,7 +18,7 @@ const KINDS: readonly TokenKind[] = [
   'oauth_refresh',
 ]
 const kindOf = oneOf(KINDS)
-const stateOf = oneOf<TokenState>(['active', 'expired', 'revoked', 'superseded'])
+const stateOf = oneOf<TokenState>(['active', 'quarantined', 'expired', 'revoked', 'superseded'])
 
 const SORTS = [
   'created',
@@ -106,7 +106,7 @@ export function withFilter(command: Command): Command {
     .option('--owner <user>', 'only those of this user, by name or id')
     .option('--creator <user>', 'only those made by this user, by name or id')
     .option('--kind <kind>', KINDS.join(', '), kindOf)
-    .option('--state <state>', 'active, expired, revoked or superseded', stateOf)
+    .option('--state <state>', 'active, quarantined, expired, revoked or superseded', stateOf)
     .option('--group <group>', 'only those limited to this group, by name or id')
     .option('--text <text>', 'only those whose names or descriptions hold this')
 }

@@ -10,6 +10,7 @@ const DEAD = new Set([
   'revoked',
   'superseded',
   'expired',
+  'quarantined',
   'idle',
   'owner_disabled',
 ])

@@ -14,6 +14,13 @@ export const AUDIT_ACTIONS = [
   'token.rekeyed',
   'token.spent',
   'token.reused',
+  'token.expiring',
+  'token.expired',
+  'token.leaked',
+  'token.quarantined',
+  'token.released',
+  'token.quarantine_used',
+  'token.policy_violated',
   'session.opened',
   'session.closed',
   'login.failed',
@@ -44,6 +51,13 @@ export const AUDIT_ACTIONS = [
   'job.finished',
   'key.rotated',
   'key.purged',
+  'webhook.created',
+  'webhook.updated',
+  'webhook.secret_rotated',
+  'webhook.tested',
+  'webhook.redelivered',
+  'webhook.paused',
+  'webhook.deleted',
   'server.bootstrapped',
   'server.moved',
   'server.restored',
@@ -60,6 +74,7 @@ export type AuditSubject =
   | 'policy'
   | 'key'
   | 'job'
+  | 'webhook'
   | 'server'
 
 /** Who did what to what, from where. Holds no secrets. */

@@ -1,5 +1,6 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 import type { Caller, Origin } from '../caller.ts'
+import { eventDraft } from '../events/event.ts'
 import type { Repositories } from '../store.ts'
 import type { User } from '../users/user.ts'
 import { type AuditEvent, canonicalBytes, type SealedFields } from './event.ts'
@@ -50,6 +51,6 @@ export function auditRecorder(options: { key: () => Buffer; now: () => number })
     await tx.audit.append((last) => {
       const fields: SealedFields = { ...facts, sequence: (last?.sequence ?? 0) + 1 }
       return { ...fields, hash: chainHash(options.key(), last?.hash ?? CHAIN_START, fields) }
-    })
+    }, eventDraft(facts))
   }
 }

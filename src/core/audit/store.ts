@@ -1,3 +1,4 @@
+import type { EventDraft } from '../events/event.ts'
 import type { UserId } from '../id.ts'
 import type { Position } from '../page.ts'
 import type { Checkpoint } from './checkpoint.ts'
@@ -23,9 +24,10 @@ export interface AuditStore {
   last(): Promise<ChainEnd | undefined>
   /**
    * Appends to the chain, as the last step of the transaction: `seal` is called when nobody else can
-   * append any more. Only inside a transaction.
+   * append any more. Only inside a transaction. `event`: what others are to hear of it, stored under
+   * the record's number.
    */
-  append(seal: SealRecord): Promise<void>
+  append(seal: SealRecord, event?: EventDraft): Promise<void>
   /** Newest first; `size + 1` rows at most. */
   list(filter: AuditFilter, from: Position | undefined, size: number): Promise<AuditRecord[]>
   /** Those in the span whose action is none of `except`, in order of sequence. */

@@ -35,6 +35,7 @@ type DerivedPurpose =
   | 'oauth-record'
   | 'subject'
   | 'refresh-grace'
+  | 'webhook'
 
 /**
  * The server's keys, opened with the master key. What lies in the database is useless without it,

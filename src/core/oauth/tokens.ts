@@ -127,7 +127,7 @@ function ended(message: string): CoreError {
   return new CoreError('token_not_active', message)
 }
 
-/** The OAuth token of that secret, unless it was revoked or its user disabled. Spent and expired ones are found. */
+/** The OAuth token of that secret, unless it was revoked or quarantined or its user disabled. Spent and expired ones are found. */
 export async function findEngineToken(
   deps: Deps,
   secret: string,
@@ -144,6 +144,7 @@ export async function findEngineToken(
 
 async function withRecord(deps: Deps, token: Token): Promise<FoundToken | undefined> {
   if (token.revokedAtMs !== undefined || !isOauthKind(token.kind)) return undefined
+  if (token.quarantinedAtMs !== undefined) return undefined
   const [owner, sealed, restraint] = await Promise.all([
     deps.store.users.byId(token.ownerId),
     deps.store.tokens.engineRecordOf(token.id),

@@ -132,6 +132,22 @@ async function mustNotShutOut(
   )
 }
 
+const MAX_NOTICES = 10
+const NOTICE_BOUNDS = [60, 3650 * 86_400] as const
+
+/** The longest first, each once. Throws `invalid_input`. */
+function checkNotices(seconds: readonly number[]): number[] {
+  const [least, most] = NOTICE_BOUNDS
+  const isGood = (each: number) => Number.isSafeInteger(each) && each >= least && each <= most
+  if (seconds.length > MAX_NOTICES || !seconds.every(isGood)) {
+    throw new CoreError(
+      'invalid_input',
+      `noticeSeconds must be at most ${MAX_NOTICES} whole numbers from ${least} to ${most}.`,
+    )
+  }
+  return [...new Set(seconds)].sort((a, b) => b - a)
+}
+
 function merged(before: Policy, edit: PolicyEdit): Policy {
   const values = Object.entries(edit)
     .filter(([, value]) => value !== undefined)
@@ -142,6 +158,7 @@ function merged(before: Policy, edit: PolicyEdit): Policy {
       throw new CoreError('invalid_input', `${name} cannot be taken away.`)
     }
   }
+  const noticeSeconds = checkNotices(after.noticeSeconds)
   for (const [name, [least, most]] of Object.entries(BOUNDS)) {
     const value = after[name as keyof Policy]
     if (
@@ -154,5 +171,5 @@ function merged(before: Policy, edit: PolicyEdit): Policy {
       )
     }
   }
-  return after
+  return { ...after, noticeSeconds }
 }

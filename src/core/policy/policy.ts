@@ -31,7 +31,14 @@ export interface Policy {
   useMinutesSeconds: number
   useHoursSeconds: number
   useDaysSeconds: number
+  /** How long before its end those who follow events hear of a token: each time once. */
+  noticeSeconds: readonly number[]
+  /** What becomes of a token whose secret is reported as leaked; see leaks/report.ts. */
+  leakAction: LeakAction
 }
+
+export const LEAK_ACTIONS = ['notify', 'quarantine', 'revoke'] as const
+export type LeakAction = (typeof LEAK_ACTIONS)[number]
 
 export const DEFAULT_POLICY: Policy = {
   usersMayCreateTokens: false,
@@ -51,6 +58,9 @@ export const DEFAULT_POLICY: Policy = {
   useMinutesSeconds: 48 * 3600,
   useHoursSeconds: 60 * 86_400,
   useDaysSeconds: 730 * 86_400,
+  noticeSeconds: [30 * 86_400, 7 * 86_400, 86_400],
+  // Stops the thief as surely as revoking does, and can be taken back when it stopped the business, too.
+  leakAction: 'quarantine',
 }
 
 export interface PolicyStore {

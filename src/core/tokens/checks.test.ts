@@ -45,6 +45,7 @@ const entries = fc
     active: fc.boolean(),
     revokedAtMs: maybe(5),
     supersededAtMs: maybe(5),
+    quarantinedAtMs: maybe(5),
     expiresAtMs: fc.constantFrom(undefined, 9, 10, 11),
     idleSeconds: fc.constantFrom(undefined, 0, 1),
     allowedIps: fc.constantFrom(null, ['10.0.0.0/8']),

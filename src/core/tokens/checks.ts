@@ -6,6 +6,7 @@ import type { Demand, Refusal } from './verdict.ts'
 export type CheckName =
   | 'state'
   | 'expiry'
+  | 'quarantine'
   | 'idle'
   | 'owner'
   | 'addresses'
@@ -27,6 +28,7 @@ type Check = (entry: CacheEntry, demand: Demand, nowMs: number) => Refusal | und
 export const CHECKS: readonly (readonly [CheckName, Check])[] = [
   ['state', (entry, _, nowMs) => whyEnded(entry, nowMs)],
   ['expiry', (entry, _, nowMs) => whyExpired(entry, nowMs)],
+  ['quarantine', whyQuarantined],
   ['idle', (entry, _, nowMs) => whyIdle(entry, nowMs)],
   ['owner', whyDisabled],
   ['addresses', whyNotFromThere],
@@ -51,6 +53,7 @@ export function firstRefusal(
   return (
     whyEnded(entry, nowMs) ??
     whyExpired(entry, nowMs) ??
+    whyQuarantined(entry) ??
     whyIdle(entry, nowMs) ??
     whyDisabled(entry) ??
     whyOtherKind(entry, demand) ??
@@ -73,6 +76,10 @@ function whyEnded({ principal: { token } }: CacheEntry, nowMs: number): Refusal 
 
 function whyExpired({ saved: token }: CacheEntry, nowMs: number): Refusal | undefined {
   return token.expiresAtMs !== undefined && token.expiresAtMs <= nowMs ? 'expired' : undefined
+}
+
+function whyQuarantined({ principal: { token } }: CacheEntry): Refusal | undefined {
+  return token.quarantinedAtMs === undefined ? undefined : 'quarantined'
 }
 
 function whyIdle(entry: CacheEntry, nowMs: number): Refusal | undefined {

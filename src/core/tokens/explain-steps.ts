@@ -121,6 +121,7 @@ function isAsked(check: CheckName, entry: CacheEntry, demand: OutsideDemand): bo
       return budget !== undefined
     case 'state':
     case 'expiry':
+    case 'quarantine':
     case 'owner':
       return true
   }

@@ -114,6 +114,11 @@ const SENTENCES: Record<ExplainedCheck, Sentences> = {
       `It expired at ${instant(token?.expiresAtMs)}. ${token?.kind === 'session' ? 'Log in again.' : 'Create a new one.'}`,
     skipped: () => NOT_REACHED,
   },
+  quarantine: {
+    passed: () => 'It is not quarantined.',
+    failed: quarantineFailed,
+    skipped: () => NOT_REACHED,
+  },
   idle: {
     passed: ({ idleEndMs }) =>
       `It ends at ${instant(idleEndMs)} unless it is used before; each use puts that off.`,
@@ -246,6 +251,11 @@ function stateFailed({ token }: Facts): string {
   return token?.supersededBy === undefined
     ? `It was used up at ${at}. Get a new one.`
     : `It was replaced at ${at} by the token ${token.supersededBy}. Use that one's secret.`
+}
+
+function quarantineFailed({ token }: Facts): string {
+  const reason = token?.quarantineReason ? ` (${token.quarantineReason})` : ''
+  return `It was quarantined at ${instant(token?.quarantinedAtMs)}${reason}. Revoke it, or release it once nobody else can have its secret.`
 }
 
 function addressesFailed({ token, demand: { ip } }: Facts): string {

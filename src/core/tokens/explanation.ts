@@ -13,6 +13,7 @@ export const EXPLAINED_CHECKS = [
   'known',
   'state',
   'expiry',
+  'quarantine',
   'idle',
   'owner',
   'addresses',

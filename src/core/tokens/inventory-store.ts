@@ -20,6 +20,7 @@ export type ReachedToken = Pick<
   | 'expiresAtMs'
   | 'revokedAtMs'
   | 'supersededAtMs'
+  | 'quarantinedAtMs'
   | 'lastUsedAtMs'
   | 'lastUsedIp'
 >

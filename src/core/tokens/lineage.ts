@@ -56,6 +56,9 @@ export function underAncestors(token: Token, ancestors: readonly Token[]): Token
     limits: ancestors.reduce((limits, ancestor) => narrowed(limits, ancestor.limits), token.limits),
     expiresAtMs: known.length === 0 ? undefined : Math.min(...known),
     revokedAtMs: token.revokedAtMs ?? endedAtMs,
+    quarantinedAtMs:
+      token.quarantinedAtMs ??
+      ancestors.find(({ quarantinedAtMs }) => quarantinedAtMs !== undefined)?.quarantinedAtMs,
   }
 }
 

@@ -103,7 +103,7 @@ describe('a mistake is told with its column and the way out', () => {
     ['owner:Größe kind:oauth', 18, 'kind is api, service, session,'],
     ['owner:🔑 kind:oauth', 14, 'kind is api'],
     ['kind:api,oauth', 10, 'kind is api'],
-    ['state:dead', 7, 'state is active, expired, revoked, superseded.'],
+    ['state:dead', 7, 'state is active, quarantined, expired, revoked, superseded.'],
     ['owner:', 7, 'a value for owner is wanted here'],
     ['owner: alice', 7, 'a value for owner is wanted here, without a space before it.'],
     ['owner:alice,', 13, 'a value for owner is wanted here'],

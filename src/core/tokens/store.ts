@@ -14,6 +14,9 @@ export type NewToken = Omit<
   | 'supersededAtMs'
   | 'supersededBy'
   | 'overlapEndsAtMs'
+  | 'quarantinedAtMs'
+  | 'quarantinedBy'
+  | 'quarantineReason'
   | 'lastUsedAtMs'
   | 'lastUsedIp'
   | 'lastUsedVia'
@@ -197,6 +200,10 @@ export interface TokenStore {
   revokeMany(roots: Roots, revocation: Revocation): Promise<Hit[]>
   /** Lets these tokens end then, unless they end before or were revoked. Returns whom it hit. */
   shorten(ids: readonly TokenId[], expiresAtMs: number, atMs: number): Promise<TokenId[]>
+  /** Quarantines the token and everything derived from it that is not revoked. Returns whom it hit. */
+  quarantine(id: TokenId, quarantine: Revocation): Promise<Hit[]>
+  /** Takes back what quarantining this token did, and nothing else. Returns whom it freed. */
+  release(id: TokenId, atMs: number): Promise<Hit[]>
   recordUse(uses: Usage[]): Promise<void>
   /** Deletes at most `limit` rows that ended before `endedBeforeMs`. Returns how many. */
   purge(endedBeforeMs: number, limit: number): Promise<number>

@@ -12,7 +12,7 @@ export const TOKEN_KINDS = [
 ] as const
 export type TokenKind = (typeof TOKEN_KINDS)[number]
 
-export const TOKEN_STATES = ['active', 'expired', 'revoked', 'superseded'] as const
+export const TOKEN_STATES = ['active', 'quarantined', 'expired', 'revoked', 'superseded'] as const
 export type TokenState = (typeof TOKEN_STATES)[number]
 
 export const ACCESS_LEVELS = ['READ_ONLY', 'FULL_ACCESS'] as const
@@ -99,6 +99,11 @@ export interface Token {
   supersededBy: TokenId | undefined
   /** Of a successor: until when its predecessor's secret works, too. */
   overlapEndsAtMs: number | undefined
+  /** Refused until somebody releases it; see quarantine.ts. */
+  quarantinedAtMs: number | undefined
+  /** Absent: the server itself, after a leak was reported. */
+  quarantinedBy: UserId | undefined
+  quarantineReason: string | undefined
   lastUsedAtMs: number | undefined
   lastUsedIp: string | undefined
   lastUsedVia: UseVia | undefined
@@ -126,15 +131,15 @@ export function isForTokenEndpoint(kind: TokenKind): boolean {
   return kind === 'oauth_code' || kind === 'oauth_refresh'
 }
 
-/** The state at `nowMs`. Revoked wins over everything, superseded over expired. */
+/** The state at `nowMs`. Revoked wins over everything, superseded over expired, that over quarantined. */
 export function stateOf(
-  token: Pick<Token, 'revokedAtMs' | 'supersededAtMs' | 'expiresAtMs'>,
+  token: Pick<Token, 'revokedAtMs' | 'supersededAtMs' | 'expiresAtMs' | 'quarantinedAtMs'>,
   nowMs: number,
 ): TokenState {
   if (token.revokedAtMs !== undefined) return 'revoked'
   if (token.supersededAtMs !== undefined && token.supersededAtMs <= nowMs) return 'superseded'
   if (token.expiresAtMs !== undefined && token.expiresAtMs <= nowMs) return 'expired'
-  return 'active'
+  return token.quarantinedAtMs === undefined ? 'active' : 'quarantined'
 }
 
 /** When the token stops unless somebody revokes it before; undefined: never. */

@@ -9,6 +9,7 @@ export type Refusal =
   | 'revoked'
   | 'superseded'
   | 'expired'
+  | 'quarantined'
   | 'idle'
   | 'owner_disabled'
   | 'wrong_kind'

@@ -14,6 +14,7 @@ import type { OwnerCache } from '../users/owner-cache.ts'
 import { type CacheEntry, type VerdictCache, verdictCache } from './cache.ts'
 import { firstRefusal } from './checks.ts'
 import { descentOf } from './lineage.ts'
+import type { QuarantineAlarm } from './quarantine-alarm.ts'
 import { endOf, type Token, type UseVia } from './token.ts'
 import type { AgentSource, UsageCollector } from './usage.ts'
 import { type Demand, NO_DEMAND, type Verdict } from './verdict.ts'
@@ -86,6 +87,8 @@ export function createVerifier(deps: {
   maxCachedTokens: number
   random: Random
   imported: ImportedSecrets
+  /** Hears of each use of a quarantined token; must not wait for anything. */
+  alarm: Pick<QuarantineAlarm, 'record'>
 }): Verifier {
   const { store, keyring, clock, usage, imported } = deps
   const { changes } = store
@@ -252,6 +255,7 @@ export function createVerifier(deps: {
     const reason = firstRefusal(entry, demand, nowMs)
     if (reason !== undefined) usage.refuse(entry, nowMs, reason)
     if (reason === 'rate_limited') return tooOften(entry, nowMs)
+    if (reason === 'quarantined') deps.alarm.record(entry.principal.token.id, demand.ip)
     if (reason !== undefined) return { active: false, reason, principal: entry.principal }
     if (entry.budget?.take(nowMs) === false) return undefined
     return accept(entry, nowMs, demand.ip, demand.via ?? 'verify', agent)
@@ -304,7 +308,8 @@ function keyOfId(id: TokenId): SecretKey {
 
 /** As `firstRefusal` would have it; what depends on more than the clock is never plain. */
 function plainUntilMs({ token, user }: Principal): number {
-  const isDead = token.revokedAtMs !== undefined || !user.active
+  const isDead =
+    token.revokedAtMs !== undefined || token.quarantinedAtMs !== undefined || !user.active
   const isConditional =
     token.idleSeconds !== undefined || token.limits.allowedIps !== null || token.oauth !== undefined
   return isDead || isConditional ? 0 : (endOf(token) ?? Number.POSITIVE_INFINITY)

@@ -7,7 +7,7 @@ import type { ListQuery, Token } from './wire.ts'
 
 /** What this wire calls API tokens: `api` tokens that were neither revoked nor rotated away. */
 export const SHOWN_KIND: TokenKind = 'api'
-export const SHOWN_STATES: TokenState[] = ['active', 'expired']
+export const SHOWN_STATES: TokenState[] = ['active', 'quarantined', 'expired']
 
 const DEFAULT_PAGE_SIZE = 200
 const MAX_PAGE_SIZE = 1000

@@ -12,7 +12,7 @@ import type { AccessToken, AuthSecurityPolicy, ListQuery, SessionToken } from '.
 
 /** What this wire calls access tokens: `api` tokens that were neither deleted nor regenerated. */
 export const SHOWN_KIND = 'api'
-export const SHOWN_STATES: TokenState[] = ['active', 'expired']
+export const SHOWN_STATES: TokenState[] = ['active', 'quarantined', 'expired']
 
 /** Rows of one answer at most; also when no limit is asked for. */
 const MAX_LIMIT = 1000

@@ -8,6 +8,7 @@ import type { ApiParts } from '../parts.ts'
 import { auditRoutes } from './audit.ts'
 import { childRoutes } from './children.ts'
 import { clientRoutes } from './clients.ts'
+import { eventRoutes } from './events.ts'
 import { explainRoutes } from './explain.ts'
 import { grantRoutes } from './grants.ts'
 import { groupRoutes } from './groups.ts'
@@ -15,6 +16,7 @@ import { importRoutes } from './imports.ts'
 import { inventoryRoutes } from './inventory.ts'
 import { jobRoutes } from './jobs.ts'
 import { keyRoutes } from './keys.ts'
+import { leakRoutes } from './leaks.ts'
 import { nodeRoutes } from './nodes.ts'
 import { policyRoutes } from './policy.ts'
 import { policyTestRoute } from './policy-test.ts'
@@ -26,6 +28,7 @@ import { tokenRoutes } from './tokens.ts'
 import { useRoutes } from './use.ts'
 import { userRoutes } from './users.ts'
 import { verifyRoutes } from './verify.ts'
+import { webhookRoutes } from './webhooks.ts'
 
 /** Our own REST API, `/api/v1`: the whole product. */
 export async function registerApi(app: FastifyInstance, parts: ApiParts): Promise<void> {
@@ -54,4 +57,7 @@ export async function registerApi(app: FastifyInstance, parts: ApiParts): Promis
   keyRoutes(scope, parts)
   nodeRoutes(scope, parts)
   auditRoutes(scope, parts)
+  eventRoutes(scope, parts)
+  webhookRoutes(scope, parts)
+  leakRoutes(scope, parts)
 }

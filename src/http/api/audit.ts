@@ -20,6 +20,7 @@ const SubjectType = Type.Enum([
   'policy',
   'key',
   'job',
+  'webhook',
   'server',
 ])
 

@@ -101,6 +101,9 @@ export function tokenOut(token: Token, { users, groups, clients, policyEnds, now
     supersededAt: instantOrNull(token.supersededAtMs),
     supersededBy: token.supersededBy ?? null,
     overlapEndsAt: instantOrNull(token.overlapEndsAtMs),
+    quarantinedAt: instantOrNull(token.quarantinedAtMs),
+    quarantinedBy: token.quarantinedBy ?? null,
+    quarantineReason: token.quarantineReason ?? null,
   }
 }
 

@@ -240,6 +240,9 @@ const COLUMNS: [title: string, cellOf: (row: Row) => string | null][] = [
   ['supersededAt', (row) => row.supersededAt],
   ['supersededBy', (row) => row.supersededBy],
   ['overlapEndsAt', (row) => row.overlapEndsAt],
+  ['quarantinedAt', (row) => row.quarantinedAt],
+  ['quarantinedBy', (row) => row.quarantinedBy],
+  ['quarantineReason', (row) => row.quarantineReason],
   ['metadata', (row) => JSON.stringify(row.metadata)],
 ]
 

@@ -4,7 +4,7 @@ import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import { type GroupId, isId } from '../../core/id.ts'
 import type { PolicyEdit } from '../../core/policy/manage.ts'
-import type { Policy as CorePolicy } from '../../core/policy/policy.ts'
+import { type Policy as CorePolicy, LEAK_ACTIONS } from '../../core/policy/policy.ts'
 import { CREATORS, LAX, MAX_RULES, type TokenRule } from '../../core/policy/rule.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
@@ -101,6 +101,13 @@ const own = {
   useMinutesSeconds: Type.Integer({ description: 'How long use is kept by minute' }),
   useHoursSeconds: Type.Integer({ description: 'Then by hour' }),
   useDaysSeconds: Type.Integer({ description: 'Then by day' }),
+  noticeSeconds: Type.Array(Type.Integer(), {
+    description: 'How long before its end a `token.expiring` event tells of a token',
+    maxItems: 10,
+  }),
+  leakAction: Type.Enum([...LEAK_ACTIONS], {
+    description: 'What becomes of a token whose secret is reported as leaked',
+  }),
 }
 
 export const Policy = Type.Object({ ...own, tokenRules: Type.Array(Rule) })
@@ -179,6 +186,7 @@ async function policyOut(core: Core, policy: CorePolicy) {
   const names = namesGroups ? await core.groupNames() : new Map<GroupId, string>()
   return {
     ...policy,
+    noticeSeconds: [...policy.noticeSeconds],
     defaultTokenTtlSeconds: policy.defaultTokenTtlSeconds ?? null,
     maxTokenTtlSeconds: policy.maxTokenTtlSeconds ?? null,
     passwordTtlSeconds: policy.passwordTtlSeconds ?? null,

@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { TOKEN_KINDS } from '../../core/tokens/token.ts'
+import { TOKEN_KINDS, TOKEN_STATES } from '../../core/tokens/token.ts'
 
 /** Shapes that several routes of our own API share. Instants on this wire are RFC 3339, UTC. */
 
@@ -19,7 +19,7 @@ export const AccessLevel = Type.Enum(['READ_ONLY', 'FULL_ACCESS'])
 export const GlobalRole = Type.Enum(['ADMIN', 'USER'])
 export const UserKind = Type.Enum(['person', 'service'])
 export const TokenKind = Type.Enum([...TOKEN_KINDS])
-export const TokenState = Type.Enum(['active', 'expired', 'revoked', 'superseded'])
+export const TokenState = Type.Enum([...TOKEN_STATES])
 
 const Problem = Type.Object(
   {
@@ -128,6 +128,9 @@ export const Token = Type.Object({
       description: "Of a successor: until when its predecessor's secret works, too",
     }),
   ),
+  quarantinedAt: Nullable(Instant),
+  quarantinedBy: Nullable(Id),
+  quarantineReason: Nullable(Type.String()),
 })
 
 export const IssuedToken = Type.Object({

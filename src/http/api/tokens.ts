@@ -77,6 +77,9 @@ export const Revocation = Type.Object({
   }),
 })
 export const RevocationOrRadius = Type.Union([Revocation, BlastRadius])
+export const Quarantine = Type.Object({
+  tokens: Type.Array(Id, { description: 'The token and what was derived from it' }),
+})
 const Reason = Type.Optional(
   Nullable(
     Type.Object(
@@ -279,6 +282,44 @@ export function tokenRoutes(app: Scope, { core, config }: ApiParts): void {
       }
       const { revoked } = await core.write((w) => w.revokeToken({ caller, id, reason }))
       return { revoked, ...(await acknowledgement(request)) }
+    },
+  )
+
+  app.post(
+    '/tokens/:id/quarantine',
+    {
+      schema: {
+        tags,
+        summary: 'Refuse a token and what is derived from it until it is released',
+        params,
+        body: Reason,
+        response: { 200: Quarantine, ...problems },
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request)
+      const id = request.params.id as TokenId
+      const reason = request.body?.reason ?? ''
+      return core.write((w) => w.quarantineToken({ caller, id, reason }))
+    },
+  )
+
+  app.post(
+    '/tokens/:id/release',
+    {
+      schema: {
+        tags,
+        summary: 'Release a token from quarantine, with what was quarantined with it',
+        params,
+        body: Reason,
+        response: { 200: Quarantine, ...problems },
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request)
+      const id = request.params.id as TokenId
+      const reason = request.body?.reason ?? ''
+      return core.write((w) => w.releaseToken({ caller, id, reason }))
     },
   )
 

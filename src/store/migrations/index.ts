@@ -10,6 +10,7 @@ import { up as rates } from './0008-rates.ts'
 import { up as rotationOverlap } from './0009-rotation-overlap.ts'
 import { up as use } from './0010-use.ts'
 import { up as nodes } from './0011-nodes.ts'
+import { up as events } from './0012-events.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -24,4 +25,5 @@ export const migrations: Record<string, Migration> = {
   '0009-rotation-overlap': { up: rotationOverlap },
   '0010-use': { up: use },
   '0011-nodes': { up: nodes },
+  '0012-events': { up: events },
 }
