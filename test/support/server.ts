@@ -172,7 +172,10 @@ export async function startServer(
     logLines: () => lines,
     remember: (secret) => secrets.add(secret),
     async close() {
+      // A connection that never asked counts as busy for a minute; the process cuts those off, too.
+      const late = setTimeout(() => app.server.server.closeAllConnections(), 1000)
       await app.close()
+      clearTimeout(late)
       if (beside === undefined) await database.drop()
       rmSync(dataDir, { recursive: true, force: true })
       const log = lines.join('')
