@@ -4,6 +4,8 @@ import type { TestServer } from './server.ts'
 export async function snapshot({ database }: TestServer): Promise<Record<string, string[]>> {
   const found: Record<string, string[]> = {}
   for (const table of await database.tables()) {
+    // Nodes say again and again that they are there, whatever is asked of them.
+    if (table === 'node') continue
     const rows = await database.query(`select * from "${table}"`)
     found[table] = rows.map((row) => JSON.stringify(row)).sort()
   }

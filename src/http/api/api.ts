@@ -34,7 +34,8 @@ import { webhookRoutes } from './webhooks.ts'
 export async function registerApi(app: FastifyInstance, parts: ApiParts): Promise<void> {
   guard(app, { core: parts.core, jwts: parts.jwts, credential: bearerCredential, via: 'api' })
   answerErrors(app, problemDocument)
-  offerWait(app, { except: /\/(verify|verify::batch|explain|login)$/ })
+  // Who reports a leak must not learn from the answer whether anything changed.
+  offerWait(app, { except: /\/(verify|verify::batch|explain|login|leaks|leaks\/github)$/ })
   const scope = app.withTypeProvider<TypeBoxTypeProvider>()
   sessionRoutes(scope, parts)
   tokenRoutes(scope, parts)
