@@ -251,7 +251,9 @@ describe('jobs', () => {
 })
 
 it('takes over tokens of another system, once', async () => {
-  const rows = [{ row: 1, secret: 'glpat-a1b2c3d4e5f6g7h8i9j0', owner: 'admin', name: 'taken-over' }]
+  const rows = [
+    { row: 1, secret: 'glpat-a1b2c3d4e5f6g7h8i9j0', owner: 'admin', name: 'taken-over' },
+  ]
   const batch = { importId: 'from-elsewhere', rows }
   expect(await admin.imports.add(batch)).toMatchObject([{ message: null, outcome: 'created' }])
   expect(await admin.imports.add(batch)).toMatchObject([{ row: 1, outcome: 'exists' }])
