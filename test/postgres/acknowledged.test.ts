@@ -6,7 +6,7 @@ import { type Answer, startServer, type TestServer } from '../support/server.ts'
 
 // Three servers on one database. What takes something away is in force on all of them when it is answered.
 
-const LEASE = { MINTMARK_NODE_LEASE: '2', MINTMARK_POLL_MS: '100' }
+const LEASE = { MINTMARK_NODE_LEASE: '5', MINTMARK_POLL_MS: '100' }
 let servers: TestServer[]
 let one: TestServer
 let two: TestServer
@@ -17,11 +17,18 @@ beforeAll(async () => {
   two = await startServer(LEASE, { beside: one, clock: one.clock })
   three = await startServer(LEASE, { beside: one, clock: one.clock })
   servers = [one, two, three]
+  await allCurrent()
 })
 afterAll(async () => {
   for (const server of [three, two, one]) await server.close()
 })
 
+/** Starting three of them may hold up all of them on a busy machine. */
+const allCurrent = () =>
+  vi.waitFor(
+    () => expect(servers.map(({ app }) => app.core.isCurrent())).toEqual([true, true, true]),
+    { timeout: 15_000 },
+  )
 const acknowledged = ({ headers }: Answer) => headers['mintmark-acknowledged']
 const isActive = async (server: TestServer, token: string, query = '') =>
   (await server.call('POST', `/api/v1/tokens/verify${query}`, { body: { token } })).body.active
@@ -108,7 +115,7 @@ describe('an answer waits until all nodes know', () => {
     expect(text).toMatch(/^mintmark_nodes 3$/m)
     expect(text).toMatch(/^mintmark_change_acknowledged_seconds_count [1-9]/m)
     expect(text).toMatch(/^mintmark_change_applied_seconds_count\{node="unknown"\} [1-9]/m)
-    expect(text).toMatch(/^mintmark_lease_left_seconds [01]\.\d+$/m)
+    expect(text).toMatch(/^mintmark_lease_left_seconds [0-4]\.\d+$/m)
     expect(text).toMatch(/^mintmark_change_lag \d+$/m)
   })
 })
@@ -143,7 +150,7 @@ it('nodes are listed for administrators alone', async () => {
   expect(body.items).toHaveLength(3)
   expect(body.items.filter(({ self }: { self: boolean }) => self)).toHaveLength(1)
   expect(body.items).toContainEqual(
-    expect.objectContaining({ address: 'http://two.example.com', state: 'live', leaseSeconds: 2 }),
+    expect.objectContaining({ address: 'http://two.example.com', state: 'live', leaseSeconds: 5 }),
   )
   const { token } = await one.makeUser({ username: 'alice' })
   expect((await one.call('GET', '/api/v1/nodes', { token })).status).toBe(403)
@@ -156,7 +163,7 @@ describe('a node without the database', () => {
     const form = { 'content-type': 'application/x-www-form-urlencoded' }
     const unlock = await lockTable(one.database, 'counter')
     try {
-      await vi.waitFor(() => expect(two.app.core.isCurrent()).toBe(false), { timeout: 5000 })
+      await vi.waitFor(() => expect(two.app.core.isCurrent()).toBe(false), { timeout: 15_000 })
       const doors: [string, string, Parameters<TestServer['call']>[2]?][] = [
         ['POST', '/api/v1/tokens/verify', { body: { token: secret } }],
         ['POST', '/api/v1/tokens/verify:batch', { body: { questions: [secret] } }],
@@ -194,9 +201,7 @@ describe('a node without the database', () => {
     } finally {
       await unlock()
     }
-    for (const { app } of servers) {
-      await vi.waitFor(() => expect(app.core.isCurrent()).toBe(true), { timeout: 10_000 })
-    }
+    await allCurrent()
     expect(await isActive(two, secret)).toBe(true)
     const revoked = await one.call('DELETE', `/api/v1/tokens/${id}`)
     expect(revoked.body).toMatchObject({ revoked: [id], acknowledged: 3, nodes: 3 })
