@@ -1,5 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Core } from '../core/core.ts'
+
+/** A database that takes longer to answer nothing at all is of no use, and a probe must not hang with it. */
+const PING_PATIENCE_MS = 2000
 
 /** What a probe needs to know about the process. */
 export interface Health {
@@ -18,8 +22,8 @@ export function createHealth(core: Core): Health {
       // The lease knows of a database that is away before a question to it has failed.
       if (health.draining || !core.isCurrent()) return false
       try {
-        await core.ping()
-        return true
+        const answered = core.ping().then(() => true)
+        return await Promise.race([answered, sleep(PING_PATIENCE_MS, false, { ref: false })])
       } catch {
         return false
       }

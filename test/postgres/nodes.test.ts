@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { TokenId } from '../../src/core/id.ts'
 import { lockedBy, lockTable } from '../support/cut-off.ts'
 import { type Node, type Nodes, openNodes } from '../support/nodes.ts'
 
@@ -150,6 +151,25 @@ describe('a node that cannot reach the database', () => {
       nodes: 2,
     })
     expect(await two.state(secret)).toBe('revoked')
+  })
+
+  it('whose clock is behind takes no rotation at once for an overlap', async () => {
+    t = await openNodes(2, { behindMs: 60_000 })
+    const [one, two] = t.nodes
+    const rotate = (id: TokenId, overlapSeconds: number) =>
+      one.core.write((w) =>
+        w.rotateToken({ caller: t.admin, wish: { id, overlapSeconds }, via: 'api' }),
+      )
+    const first = await t.issue()
+    expect(await two.state(first.secret)).toBe('active')
+    const second = await rotate(first.token.id, 3600)
+    const third = await rotate(second.token.id, 0)
+    await t.caughtUp()
+    for (const { secret } of [first, second]) {
+      expect(await one.state(secret)).toBe('superseded')
+      expect(await two.state(secret)).toBe('superseded')
+    }
+    expect(await two.state(third.secret)).toBe('active')
   })
 
   it('is not given up because the clock of the database was set', async () => {

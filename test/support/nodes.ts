@@ -42,7 +42,14 @@ export async function openNodes(
     pollMs = 250,
     leaseMs = 5000,
     notices = true,
-  }: { pollMs?: number; leaseMs?: number; notices?: boolean } = {},
+    behindMs = 0,
+  }: {
+    pollMs?: number
+    leaseMs?: number
+    notices?: boolean
+    /** How far the clock of each node is behind that of the node before it. */
+    behindMs?: number
+  } = {},
 ): Promise<Nodes> {
   const database = await newPostgresDatabase()
   const masterKey = new Secret(randomBytes(32).toString('base64url'))
@@ -52,7 +59,8 @@ export async function openNodes(
   let names = 0
 
   async function open(): Promise<Node> {
-    const clock = { now: () => Date.now() }
+    const offsetMs = nodes.length * behindMs
+    const clock = { now: () => Date.now() - offsetMs }
     const config = { ...database.config, pollMs, notices } as typeof database.config
     const card = { version: '0', leaseMs }
     let committed = 0

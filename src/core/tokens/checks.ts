@@ -1,5 +1,6 @@
 import { hasGroup, hasScope } from '../rights.ts'
 import type { CacheEntry } from './cache.ts'
+import { isSuperseded } from './token.ts'
 import type { Demand, Refusal } from './verdict.ts'
 
 /** What is looked at in a token that is known. */
@@ -70,8 +71,7 @@ export function firstRefusal(
 
 function whyEnded({ principal: { token } }: CacheEntry, nowMs: number): Refusal | undefined {
   if (token.revokedAtMs !== undefined) return 'revoked'
-  const { supersededAtMs } = token
-  return supersededAtMs !== undefined && supersededAtMs <= nowMs ? 'superseded' : undefined
+  return isSuperseded(token, nowMs) ? 'superseded' : undefined
 }
 
 function whyExpired({ saved: token }: CacheEntry, nowMs: number): Refusal | undefined {

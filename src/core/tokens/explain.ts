@@ -20,7 +20,7 @@ import type { End, Explanation } from './explanation.ts'
 import { type LostRight, lostRights, withheldRights } from './lost-rights.ts'
 import type { Presented, SignedToken } from './presented.ts'
 import { asSigned } from './sign.ts'
-import type { Token } from './token.ts'
+import { isSuperseded, type Token } from './token.ts'
 import type { Verdict } from './verdict.ts'
 import type { Inspected, Verifier } from './verify.ts'
 
@@ -146,7 +146,7 @@ function endOf(
   { derivedUntilMs, nowMs }: { derivedUntilMs: number | undefined; nowMs: number },
 ): End {
   if (token.revokedAtMs !== undefined) return { atMs: token.revokedAtMs, because: 'revoked' }
-  if (token.supersededAtMs !== undefined && token.supersededAtMs <= nowMs) {
+  if (token.supersededAtMs !== undefined && isSuperseded(token, nowMs)) {
     return { atMs: token.supersededAtMs, because: 'superseded' }
   }
   const ends: End[] = [

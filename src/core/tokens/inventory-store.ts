@@ -17,6 +17,7 @@ export type ReachedToken = Pick<
   | 'ownerId'
   | 'via'
   | 'createdAtMs'
+  | 'updatedAtMs'
   | 'expiresAtMs'
   | 'revokedAtMs'
   | 'supersededAtMs'

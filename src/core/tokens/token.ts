@@ -131,13 +131,28 @@ export function isForTokenEndpoint(kind: TokenKind): boolean {
   return kind === 'oauth_code' || kind === 'oauth_refresh'
 }
 
+/**
+ * Whether the secret has stopped for its successor's sake. What had stopped when it was written down has
+ * stopped by every clock: the clocks of nodes differ, and to one that is behind, a rotation at once must
+ * not look like one with an overlap.
+ */
+export function isSuperseded(
+  { supersededAtMs, updatedAtMs }: Pick<Token, 'supersededAtMs' | 'updatedAtMs'>,
+  nowMs: number,
+): boolean {
+  return supersededAtMs !== undefined && (supersededAtMs <= nowMs || supersededAtMs <= updatedAtMs)
+}
+
 /** The state at `nowMs`. Revoked wins over everything, superseded over expired, that over quarantined. */
 export function stateOf(
-  token: Pick<Token, 'revokedAtMs' | 'supersededAtMs' | 'expiresAtMs' | 'quarantinedAtMs'>,
+  token: Pick<
+    Token,
+    'revokedAtMs' | 'supersededAtMs' | 'updatedAtMs' | 'expiresAtMs' | 'quarantinedAtMs'
+  >,
   nowMs: number,
 ): TokenState {
   if (token.revokedAtMs !== undefined) return 'revoked'
-  if (token.supersededAtMs !== undefined && token.supersededAtMs <= nowMs) return 'superseded'
+  if (isSuperseded(token, nowMs)) return 'superseded'
   if (token.expiresAtMs !== undefined && token.expiresAtMs <= nowMs) return 'expired'
   return token.quarantinedAtMs === undefined ? 'active' : 'quarantined'
 }

@@ -15,7 +15,7 @@ import { type CacheEntry, type VerdictCache, verdictCache } from './cache.ts'
 import { firstRefusal } from './checks.ts'
 import { descentOf } from './lineage.ts'
 import type { QuarantineAlarm } from './quarantine-alarm.ts'
-import { endOf, type Token, type UseVia } from './token.ts'
+import { endOf, isSuperseded, type Token, type UseVia } from './token.ts'
 import type { AgentSource, UsageCollector } from './usage.ts'
 import { type Demand, NO_DEMAND, type Verdict } from './verdict.ts'
 
@@ -309,7 +309,10 @@ function keyOfId(id: TokenId): SecretKey {
 /** As `firstRefusal` would have it; what depends on more than the clock is never plain. */
 function plainUntilMs({ token, user }: Principal): number {
   const isDead =
-    token.revokedAtMs !== undefined || token.quarantinedAtMs !== undefined || !user.active
+    token.revokedAtMs !== undefined ||
+    token.quarantinedAtMs !== undefined ||
+    isSuperseded(token, 0) ||
+    !user.active
   const isConditional =
     token.idleSeconds !== undefined || token.limits.allowedIps !== null || token.oauth !== undefined
   return isDead || isConditional ? 0 : (endOf(token) ?? Number.POSITIVE_INFINITY)

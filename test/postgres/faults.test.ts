@@ -1,0 +1,231 @@
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { lockTable } from '../support/cut-off.ts'
+import { newPostgresDatabase, type TestDatabase } from '../support/database.ts'
+import { type ServerProcess, startProcess } from '../support/process.ts'
+import { temporaryDirectory } from '../support/temporary.ts'
+import { openWire, type Wire } from '../support/wire.ts'
+
+// A server in a process of its own, with a network between it and its database that fails.
+
+vi.setConfig({ testTimeout: 120_000 })
+
+const TOKEN = 'a-token-of-the-first-admin-for-tests'
+const LEASE_SECONDS = 3
+/** Longer than any limit of ours: whoever waits so long hangs. */
+const HANGS_MS = 20_000
+
+let database: TestDatabase
+let wire: Wire
+beforeEach(async () => {
+  database = await newPostgresDatabase()
+  wire = await openWire(String(database.env.MINTMARK_DATABASE_URL))
+})
+afterEach(async () => {
+  await wire.close()
+  await database.drop()
+})
+
+interface Answer {
+  status: number
+  retryAfter: string | null
+  replayed: boolean
+  // biome-ignore lint/suspicious/noExplicitAny: answers of every shape
+  body: any
+}
+
+interface Started {
+  server: ServerProcess
+  ask(method: string, path: string, body?: unknown, idempotencyKey?: string): Promise<Answer>
+  /** A token that the server remembers. */
+  warm(): Promise<{ id: string; secret: string }>
+}
+
+async function start(more: Record<string, string> = {}): Promise<Started> {
+  const server = await startProcess({
+    dataDir: temporaryDirectory(),
+    env: {
+      MINTMARK_DATABASE_URL: wire.url,
+      MINTMARK_MASTER_KEY: 'a-master-key-for-all-the-nodes-of-the-test',
+      MINTMARK_BOOTSTRAP_TOKEN: TOKEN,
+      MINTMARK_NODE_LEASE: String(LEASE_SECONDS),
+      ...more,
+    },
+  })
+  onTestFinished(async () => {
+    await server.end('SIGKILL')
+  })
+  const started: Started = {
+    server,
+    async ask(method, path, body, idempotencyKey) {
+      const response = await fetch(`${server.url}${path}`, {
+        method,
+        headers: {
+          authorization: `Bearer ${TOKEN}`,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        signal: AbortSignal.timeout(HANGS_MS),
+      })
+      return {
+        status: response.status,
+        retryAfter: response.headers.get('retry-after'),
+        replayed: response.headers.get('idempotency-replayed') === 'true',
+        body: await response.json(),
+      }
+    },
+    async warm() {
+      const { body } = await create(started, 'warm')
+      expect((await verify(started, body.secret)).body.active).toBe(true)
+      return body
+    },
+  }
+  return started
+}
+
+const create = ({ ask }: Started, name: string, key?: string) =>
+  ask('POST', '/api/v1/tokens', { name }, key)
+const verify = ({ ask }: Started, token: string) => ask('POST', '/api/v1/tokens/verify', { token })
+const live = ({ ask }: Started) => ask('GET', '/health/live')
+const ready = ({ ask }: Started) => ask('GET', '/health/ready')
+
+/** A refusal that passes: it says when to come again. */
+const passing = { status: 503, retryAfter: expect.stringMatching(/^[1-9]\d*$/) }
+
+async function elapsed<T>(work: Promise<T>): Promise<{ ms: number; result: T }> {
+  const beganMs = performance.now()
+  const result = await work
+  return { ms: performance.now() - beganMs, result }
+}
+
+/** Asks until the answer has this status; how long that took. */
+async function until(status: number, question: () => Promise<Answer>): Promise<number> {
+  const waiting = async () => {
+    while ((await question()).status !== status) await new Promise((done) => setTimeout(done, 50))
+  }
+  return (await elapsed(waiting())).ms
+}
+
+describe('without its database', () => {
+  it.each([
+    ['cut off', () => wire.cut()],
+    ['swallowed by the network', () => wire.swallow()],
+  ])(
+    '(%s) a server answers from memory for its lease, then says so, and recovers',
+    async (_, lose) => {
+      const node = await start()
+      const { id, secret } = await node.warm()
+      lose()
+      const lostMs = performance.now()
+      expect((await verify(node, secret)).body).toMatchObject({ active: true })
+      const notReady = until(503, () => ready(node))
+      const write = elapsed(create(node, 'lost'))
+      const revoke = elapsed(node.ask('POST', `/api/v1/tokens/${id}/revoke`, {}))
+      expect(await notReady).toBeLessThan(5000)
+      for (const { ms, result } of await Promise.all([write, revoke])) {
+        expect(result).toMatchObject(passing)
+        expect(ms).toBeLessThan(15_000)
+      }
+      await until(503, () => verify(node, secret))
+      expect(performance.now() - lostMs).toBeGreaterThan(1000)
+      expect(await verify(node, secret)).toMatchObject(passing)
+      expect(await create(node, 'lost, too')).toMatchObject(passing)
+      expect(await live(node)).toMatchObject({ status: 200 })
+
+      wire.heal()
+      expect(await until(200, () => ready(node))).toBeLessThan(10_000)
+      expect((await verify(node, secret)).body).toHaveProperty('active')
+      expect(await create(node, 'found')).toMatchObject({ status: 201 })
+      const revoked = await node.ask('POST', `/api/v1/tokens/${id}/revoke`, {})
+      expect([200, 409]).toContain(revoked.status)
+      expect((await verify(node, secret)).body).toMatchObject({ active: false })
+    },
+  )
+})
+
+describe('with trouble on the way to its database', () => {
+  it('a server with a slow one is slow, too slow a one is told as such', async () => {
+    const node = await start()
+    const { secret } = await node.warm()
+    wire.slow(50)
+    expect(await create(node, 'slow')).toMatchObject({ status: 201 })
+    wire.slow(8000)
+    const { ms, result } = await elapsed(create(node, 'too slow'))
+    expect(result).toMatchObject(passing)
+    expect(ms).toBeLessThan(15_000)
+    expect(await until(503, () => verify(node, secret))).toBeLessThan(LEASE_SECONDS * 1000)
+    expect(await live(node)).toMatchObject({ status: 200 })
+    wire.heal()
+    expect(await until(201, () => create(node, 'again'))).toBeLessThan(10_000)
+  })
+
+  it('an exhausted pool keeps nobody waiting, and nobody from verdicts', async () => {
+    const node = await start({ MINTMARK_DATABASE_POOL: '3', MINTMARK_DATABASE_WAIT_MS: '1000' })
+    const { secret } = await node.warm()
+    const unlock = await lockTable(database, 'token')
+    const writes = Array.from({ length: 60 }, (_, i) => elapsed(create(node, `held ${i}`)))
+    const asked = await elapsed(verify(node, secret))
+    expect(asked.result.body).toMatchObject({ active: true })
+    expect(await live(node)).toMatchObject({ status: 200 })
+    for (const { ms, result } of await Promise.all(writes)) {
+      expect(result).toMatchObject(passing)
+      expect(ms).toBeLessThan(10_000)
+    }
+    await unlock()
+    expect(await until(201, () => create(node, 'free'))).toBeLessThan(10_000)
+    const idle = await database.query(`select 1 from pg_stat_activity
+      where datname = current_database() and state like 'idle in transaction%'`)
+    expect(idle).toEqual([])
+  })
+
+  it('killed connections cost an answer, never a wrong one', async () => {
+    const node = await start()
+    const made: string[] = []
+    const refused: Answer[] = []
+    let isOver = false
+    const client = async (client: number) => {
+      for (let i = 0; !isOver; i++) {
+        const answer = await create(node, `${client}-${i}`)
+        if (answer.status === 201) made.push(answer.body.secret)
+        else refused.push(answer)
+      }
+    }
+    const clients = Array.from({ length: 4 }, (_, i) => client(i))
+    for (let i = 0; i < 10; i++) {
+      await new Promise((done) => setTimeout(done, 150))
+      await database.query(`select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid()`)
+    }
+    isOver = true
+    await Promise.all(clients)
+    for (const answer of refused) expect(answer).toMatchObject(passing)
+    await until(200, () => ready(node))
+    expect(made.length).toBeGreaterThan(0)
+    for (const secret of made) expect((await verify(node, secret)).body.active).toBe(true)
+  })
+
+  it('a change whose commit was not answered is told as such, and its retry makes nothing twice', async () => {
+    const node = await start()
+    await node.warm()
+    wire.cutAtCommit()
+    const lost = await create(node, 'once', 'key-of-once')
+    expect(wire.commitsCut()).toBe(1)
+    expect(lost).toMatchObject({
+      ...passing,
+      body: { detail: expect.stringMatching(/may or may not/) },
+    })
+    const again = await create(node, 'once', 'key-of-once')
+    expect(again).toMatchObject({ status: 201, replayed: true })
+    const rows = await database.query("select id from token where name = 'once'")
+    expect(rows).toEqual([{ id: again.body.id }])
+
+    wire.cutAtCommit()
+    const revoke = () => node.ask('POST', `/api/v1/tokens/${again.body.id}/revoke`, {})
+    expect(await revoke()).toMatchObject(passing)
+    await vi.waitFor(
+      async () => expect((await verify(node, again.body.secret)).body.active).toBe(false),
+      { timeout: 5000 },
+    )
+    expect([200, 409]).toContain((await revoke()).status)
+  })
+})
