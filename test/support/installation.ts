@@ -109,7 +109,7 @@ export async function inhabit(
     for (const { id } of revoked) await write((w) => w.revokeToken({ caller, id, reason: 'test' }))
     const old = await issue('old')
     const next = await write((w) =>
-      w.rotateToken({ caller, wish: { id: old.token.id }, via: 'api' }),
+      w.rotateToken({ caller, wish: { id: old.token.id, overlapSeconds: 0 }, via: 'api' }),
     )
     made.push({ id: next.token.id, secret: next.secret.reveal() })
     await core.writeOnce(
