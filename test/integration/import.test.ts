@@ -96,6 +96,20 @@ it('keeps nothing that opens anything, nor lets a hash be planted', async () => 
   expect(await opens(mine)).toBe(401)
 })
 
+it('what stands for a secret that is not known opens nothing itself', async () => {
+  const [known, slow] = [secret(), secret('pat_h_')]
+  const hex = sha256(known).digest('hex')
+  const { body } = await send([
+    { hash: hex, algorithm: 'sha256-hex' },
+    { hash: bcrypt.hashSync(slow, 4), algorithm: 'bcrypt', lookup: slow.slice(0, 8) },
+  ])
+  for (const planted of [`sha256:${hex}`, `import:${body.rows[1].tokenId}`]) {
+    expect(await verdictOn(planted)).toMatchObject({ active: false })
+    expect(await opens(planted)).toBe(401)
+    expect(outcomes(await send([{ secret: planted }]))).toEqual(['invalid_input'])
+  }
+})
+
 it('the same again makes nothing twice, whatever it is called', async () => {
   const [one, two] = [secret(), secret('pat_d_')]
   const rows = [

@@ -22,7 +22,7 @@ export function sha256Hex(secret: string): string {
   return createHash('sha256').update(secret).digest('hex')
 }
 
-/** Stands for a secret of which only the hash is known; its colon keeps it from being presented. */
+/** Stands for a secret of which only the hash is known; `mayBeForeign` keeps it from being presented. */
 export function sha256Text(hex: string): string {
   return `sha256:${hex}`
 }

@@ -413,7 +413,7 @@ async function saveRow(
     imported: {
       format: material.format,
       preview: material.preview,
-      // Until the first use there is nothing to digest; a colon is in nothing that is presented.
+      // Until the first use there is nothing to digest; `mayBeForeign` refuses it where it is presented.
       digest: digestOf(material.text ?? `import:${id}`, pepper),
     },
   })

@@ -3,10 +3,15 @@ import type { Shape } from './store.ts'
 
 /** Printable ASCII that fits into any header, which our own formats need not be. */
 const FOREIGN = /^[!-+\--~]{16,512}$/
+/**
+ * Beginnings of our own secrets, and of the texts that are digested for a token whose secret we do not
+ * know. Presented, one of those would open the token to whoever has a hash or an id.
+ */
+const RESERVED = /^(?:mm_|sha256:|import:|jwt:)/
 
-/** Whether `text` may be imported as a secret that is spelled unlike ours. */
+/** Whether `text` may be imported, and presented, as a secret that is spelled unlike ours. */
 export function mayBeForeign(text: string): boolean {
-  return !text.startsWith('mm_') && FOREIGN.test(text)
+  return !RESERVED.test(text) && FOREIGN.test(text)
 }
 
 /** What imported secrets look like, in memory: garbage is refused without a visit to the store. */

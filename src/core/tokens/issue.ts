@@ -270,7 +270,7 @@ function secretFor(draft: TokenDraft, deps: Deps): { text: string; format: Secre
   return { text, format: 'chosen' }
 }
 
-/** Stands in for the digest of a secret; its colon keeps anybody from presenting the preimage as one. */
+/** Stands in for the digest of a secret; `formatOf` and `mayBeForeign` refuse the preimage as one. */
 function jwtDigest(id: TokenId, pepper: Pepper) {
   return digestOf(`jwt:${id}`, pepper)
 }
