@@ -82,6 +82,8 @@ async function posted(
 function answerTo(request: ClientRequest, body: Buffer): Promise<number> {
   return new Promise((resolve, reject) => {
     request.on('error', reject)
+    // Node drops a connection that the other side upgrades without an error. Late after an answer.
+    request.on('close', () => reject(new Refusal('The connection ended without an answer.')))
     request.on('response', (response: IncomingMessage) => {
       let size = 0
       response.on('data', (chunk: Buffer) => {

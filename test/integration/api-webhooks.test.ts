@@ -272,6 +272,14 @@ describe('a delivery that fails', () => {
     expect(gone.body.error).toBe('The connection failed: ECONNREFUSED.')
   })
 
+  test('a receiver that would rather talk something else is an error, and holds nobody up', async () => {
+    const { id } = await makeWebhook()
+    receiver.answerWith(101, { upgrade: 'websocket', connection: 'upgrade' })
+    const other = await server.call('POST', `/api/v1/webhooks/${id}/test`)
+    expect(other.body).toMatchObject({ status: null })
+    expect(other.body.error).toContain('ended without an answer')
+  })
+
   test('what a node took and never finished is tried by another after a minute', async () => {
     const { id } = await makeWebhook()
     await makeToken(server, {})
