@@ -1,4 +1,4 @@
-import { createHash, generateKeyPairSync, sign } from 'node:crypto'
+import { createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readGithubKeys } from '../../src/core/leaks/github.ts'
 import { DAY_MS } from '../support/core.ts'
@@ -100,7 +100,11 @@ describe('a reported secret', () => {
     const s7 = await server.call('POST', '/api/auth/v1/admin/refreshTokens', {
       body: { tokenName: 'billing', groups: [] },
     })
-    for (const secret of [hex, jwt.body.token, s7.body.refreshToken.token]) {
+    // As its own system spelled it.
+    const foreign = `glpat!${randomBytes(10).toString('hex')}`
+    const row = { row: 1, name: 'foreign', owner: 'alice', secret: foreign }
+    await server.call('POST', '/api/v1/imports', { body: { importId: 'leaks', rows: [row] } })
+    for (const secret of [hex, jwt.body.token, s7.body.refreshToken.token, foreign]) {
       server.remember(secret)
       const { body } = await report({ secrets: [secret] })
       expect(body.outcomes[0], secret.slice(0, 3)).toMatchObject({ action: 'quarantine' })

@@ -99,7 +99,7 @@ async function tokenOf(
   secret: FoundSecret['secret'],
 ): Promise<TokenId | undefined> {
   if (typeof secret !== 'string') return secret.tokenId
-  if (secretFault(secret) !== undefined) return undefined
+  if (secretFault(secret) !== undefined && !verifier.mayBeImported(secret)) return undefined
   return (await verifier.inspect(secret))?.token.id
 }
 
