@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient, type Event } from '@mintmark/sdk'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { DAY_MS, HOUR_MS } from '../support/core.ts'
+import { eventStreams } from '../../src/http/api/event-stream.ts'
+import { DAY_MS, HOUR_MS, ORIGIN } from '../support/core.ts'
 import { DATABASE } from '../support/database.ts'
 import { EVERYTHING, makeToken, setPolicy } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -294,6 +295,20 @@ test('streams are bounded, say what they want, and are refused like everything e
   expect((await connect()).status).toBe(429)
   open.abort()
   await expect.poll(async () => (await fetchStatus(headers)) === 200, { timeout: 5000 }).toBe(true)
+})
+
+test('a stream that nobody ever read from is closed with its connection', async () => {
+  const { core } = server.app
+  const verdict = await core.verifier.verify(server.adminToken)
+  if (!verdict.active) throw new Error(verdict.reason)
+  const caller = { principal: verdict.principal, origin: ORIGIN }
+  const streams = eventStreams(core, () => false)
+  const open = (signal: AbortSignal) => streams.open({ caller, filter: {}, afterId: 0, signal })
+  const gone = new AbortController()
+  for (let i = 0; i < 20; i++) open(gone.signal)
+  expect(() => open(gone.signal)).toThrow('Too many event streams')
+  gone.abort()
+  for (let i = 0; i < 30; i++) open(gone.signal)
 })
 
 async function fetchStatus(headers: Record<string, string>): Promise<number> {

@@ -108,7 +108,10 @@ export function eventStreams(core: Core, isClosing: () => boolean): EventStreams
       )
     }
     open.set(id, mine + 1)
+    let isIn = true
     return () => {
+      if (!isIn) return
+      isIn = false
       const rest = (open.get(id) ?? 1) - 1
       if (rest === 0) open.delete(id)
       else open.set(id, rest)
@@ -147,7 +150,11 @@ export function eventStreams(core: Core, isClosing: () => boolean): EventStreams
 
   return {
     open(wish) {
-      return stream(wish, enter(wish.caller.principal.user))
+      const leave = enter(wish.caller.principal.user)
+      // Of a stream that is never read from, no `finally` is run.
+      if (wish.signal.aborted) leave()
+      else wish.signal.addEventListener('abort', leave, { once: true })
+      return stream(wish, leave)
     },
   }
 }

@@ -150,6 +150,8 @@ export function eventRoutes(app: Scope, { core, health }: ApiParts): void {
       await core.read.eventsAfter(caller, { filter, id: afterId, limit: 1 })
       const gone = new AbortController()
       reply.raw.once('close', () => gone.abort())
+      // Who left before this is not told of again.
+      if (reply.raw.destroyed || request.raw.socket.destroyed) gone.abort()
       const stream = streams.open({ caller, filter, afterId, signal: gone.signal })
       // Its end is the end of the connection, or a shutdown would wait for it.
       reply
