@@ -8,7 +8,7 @@ import {
   renameSync,
   writeSync,
 } from 'node:fs'
-import { JOURNAL_MARK } from '../core/audit/endings.ts'
+import { isEnding, JOURNAL_MARK } from '../core/audit/endings.ts'
 import type { Core } from '../core/core.ts'
 
 const AT_ONCE = 500
@@ -47,7 +47,7 @@ export function openJournal(file: string, core: Pick<Core, 'trail'>): Journal {
     let from = reached?.sequence ?? end.sequence
     for (;;) {
       const records = await core.trail.endings({ after: from, upTo: end.sequence, limit: AT_ONCE })
-      lines.push(...records.map((record) => JSON.stringify(record)))
+      lines.push(...records.filter(isEnding).map((record) => JSON.stringify(record)))
       from = records.at(-1)?.sequence ?? from
       if (records.length < AT_ONCE) break
     }

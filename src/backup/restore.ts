@@ -26,6 +26,12 @@ export type Since =
   /** Nothing does, and whoever restores takes that on. */
   | 'accept-revoked-alive'
 
+/**
+ * The change log goes on so far beyond the backup: signed tokens name the change that they are as of, and
+ * those from after the backup would otherwise outlive all that is revoked from now on.
+ */
+const LEAP = 1_000_000_000
+
 export interface Restored extends Manifest {
   /** Rows that were ended again, by kind. */
   ended: Record<string, number>
@@ -58,7 +64,8 @@ export async function restoreBackup(
     let ended: Record<string, number> = {}
     let manifest: Manifest
     try {
-      const tables = await fill(target, archive, wish.onProgress)
+      const lastChange = archive.lastChange + LEAP
+      const tables = await fill(target, { ...archive, lastChange }, wish.onProgress)
       mustBeWhole(archive, tables)
       manifest = manifestOf(archive, tables)
       ended = await target.end(known.endings, wish.nowMs)

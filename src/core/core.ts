@@ -496,13 +496,16 @@ export async function createCore(options: CoreOptions): Promise<Core> {
       endings: ({ limit, ...span }) => store.audit.between(span, HARMLESS_ACTIONS, limit),
     },
     recordTransfer: ({ action, after }) =>
-      store.transaction((tx) =>
-        audit(
+      store.transaction(async (tx) => {
+        // What was signed before may come from what has ended since: none of it is taken any more.
+        if (action === 'server.restored')
+          await tx.changes.append({ subject: 'policy', id: 'policy' })
+        await audit(
           tx,
           { origin: { ip: undefined, requestId: undefined, via: 'system' } },
           { action, subjectType: 'server', subjectId: 'installation', after },
-        ),
-      ),
+        )
+      }),
     checkpoint: () => makeCheckpoint(deps),
     verifyAudit: async ({ checkpoints = [], onProgress } = {}) =>
       verifyChain({

@@ -115,16 +115,46 @@ it('knows nothing and takes no chances: --revoke-all ends every token', async ()
   expect(await stateOf(second, lived.adminSecret)).toBe('revoked')
 })
 
+it('restored, nothing that was signed before is taken any more, whatever was ended since', async () => {
+  const { first, lived, file } = await backedUp()
+  const feedOf = (at: TestDatabase) =>
+    within(at.config, masterKey, ({ core }) => core.revocations.read(undefined))
+  const signedAt = await within(first.config, masterKey, async ({ core, admin }) => {
+    const caller = await admin(lived.adminSecret)
+    const [killed] = lived.alive
+    if (killed === undefined) throw new Error('few')
+    await core.write((w) => w.revokeToken({ caller, id: killed.id, reason: 'lost' }))
+    return Number.parseInt((await core.revocations.read(undefined)).next, 10)
+  })
+  const second = await database()
+  await restore(second, file, { database: first.config })
+  const { everything, next } = await feedOf(second)
+  expect(everything).toBeGreaterThan(signedAt)
+  expect(Number.parseInt(next, 10)).toBeGreaterThanOrEqual(everything)
+})
+
 it('what ended after the backup stays ended, by journal and by the old database', async () => {
   const { first, lived, file } = await backedUp()
   const journal = join(temporaryDirectory(), 'revocations.log')
   const [, killed, rotated, owned] = lived.alive
+  const [short] = lived.alive.slice(-1)
   if (killed === undefined || rotated === undefined || owned === undefined) throw new Error('few')
+  if (short === undefined) throw new Error('few')
+  const soonMs = Date.now() + 3_600_000
   await within(first.config, masterKey, async ({ core, admin }) => {
     const caller = await admin(lived.adminSecret)
     await openJournal(journal, core).catchUp()
     await core.write((w) => w.revokeToken({ caller, id: killed.id, reason: 'lost' }))
     await core.write((w) => w.rotateToken({ caller, wish: { id: rotated.id }, via: 'api' }))
+    const plan = await core.planBulk(caller, {
+      action: 'set_expiry',
+      query: `id:${short.id}`,
+      reason: 'spring cleaning',
+      expiresAtMs: soonMs,
+    })
+    await core.write((w) => w.createJob({ caller, plan }))
+    const worker = core.worker({ stopwatch: () => 0 })
+    while ((await worker.step()) !== undefined);
     await core.write((w) => w.updateUser({ caller, id: lived.bob, edit: { active: false } }))
     // Another run goes on where the first was, after a crash in the middle of a line.
     appendFileSync(journal, '{"sequence":')
@@ -148,6 +178,10 @@ it('what ended after the backup stays ended, by journal and by the old database'
     expect(done.knownUpTo).toBeGreaterThan(done.auditEnd?.sequence ?? 0)
     expect(await stateOf(second, killed.secret)).toBe('revoked')
     expect(await stateOf(second, rotated.secret)).toBe('revoked')
+    const [{ expires_at_ms: endMs } = {}] = await second.query(
+      `select expires_at_ms from token where id = '${short.id}'`,
+    )
+    expect(Number(endMs)).toBe(soonMs)
     const states = new Set<string>()
     for (const i of [0, 1, 4, 5]) {
       states.add(await stateOfRights(second, lived.alive[i]?.secret ?? ''))

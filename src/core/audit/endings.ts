@@ -14,6 +14,8 @@ export type EndingRecord = Pick<
 export interface Endings {
   /** Revoked, rotated away, spent: whatever they were, they must not open anything. */
   tokens: ReadonlySet<string>
+  /** Token → the end that it was given, in epoch milliseconds. */
+  shortened: ReadonlyMap<string, number>
   users: ReadonlyMap<string, UserEnding>
   /** Group → user → the mode left; undefined: none. */
   memberships: ReadonlyMap<string, ReadonlyMap<string, Mode | undefined>>
@@ -52,7 +54,6 @@ export const JOURNAL_MARK = 'journal.reached'
 /** What gives, or only tells; to go back before it takes nothing away from anybody's safety. */
 export const HARMLESS_ACTIONS: readonly string[] = [
   'token.created',
-  'token.updated',
   'token.purged',
   'token.exported',
   'token.rekeyed',
@@ -88,12 +89,19 @@ export const HARMLESS_ACTIONS: readonly string[] = [
 
 const HARMLESS = new Set(HARMLESS_ACTIONS)
 
+/** Whether a record takes anything away: a token that was only named anew loses nothing. */
+export function isEnding({ action, after }: Pick<EndingRecord, 'action' | 'after'>): boolean {
+  if (action === 'token.updated') return typeof after?.expiresAtMs === 'number'
+  return !HARMLESS.has(action)
+}
+
 /**
  * Reads what ended out of records, in their order. Unknown actions on a token count as its end, so that a
  * kind of ending that came later is not missed.
  */
 export function endingsOf(records: Iterable<EndingRecord>): Endings {
   const tokens = new Set<string>()
+  const shortened = new Map<string, number>()
   const users = new Map<string, UserEnding>()
   const memberships = new Map<string, Map<string, Mode | undefined>>()
   const groups = new Set<string>()
@@ -114,11 +122,15 @@ export function endingsOf(records: Iterable<EndingRecord>): Endings {
   }
 
   for (const { action, subjectType, subjectId: id, before = {}, after = {} } of records) {
-    if (HARMLESS.has(action)) continue
+    if (!isEnding({ action, after })) continue
     switch (action) {
       case 'token.rotated':
         // The event is about the successor, which is not there yet.
         tokens.add(String(before.tokenId))
+        break
+      case 'token.updated':
+        // Nothing ever puts the end of a token off, so the last one is the earliest.
+        shortened.set(id, Number(after.expiresAtMs))
         break
       case 'user.updated':
         user(id, {
@@ -173,6 +185,7 @@ export function endingsOf(records: Iterable<EndingRecord>): Endings {
   }
   return {
     tokens,
+    shortened,
     users,
     memberships,
     groups,

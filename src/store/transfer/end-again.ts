@@ -20,6 +20,7 @@ export async function endAgain(
   await db.deleteFrom('idempotency').execute()
   const ended: Record<string, number> = {
     tokens: endings.everything ? await revokeAll(db, atMs) : 0,
+    shortened: 0,
     grants: 0,
     users: endings.users.size,
     memberships: 0,
@@ -33,6 +34,8 @@ export async function endAgain(
   for (const ids of batches([...endings.tokens])) {
     add('tokens', await revoke(db, atMs, sql`id in (${sql.join(ids)})`))
   }
+  for (const [id, endMs] of endings.shortened)
+    add('shortened', await shorten(db, id, { endMs, atMs }))
   for (const id of endings.grants) add('grants', await endGrants(db, atMs, sql`id = ${id}`))
   if (endings.everything) add('grants', await endGrants(db, atMs, sql`1 = 1`))
   for (const [id, ending] of endings.users) add('tokens', await endUser(db, id, ending, atMs))
@@ -73,6 +76,17 @@ async function revoke(db: Kysely<Schema>, atMs: number, which: Condition): Promi
   const { numAffectedRows } = await sql`update token set revoked_at_ms = ${atMs},
     revoke_reason = ${REASON}, updated_at_ms = ${atMs}
     where revoked_at_ms is null and ${which}`.execute(db)
+  return Number(numAffectedRows ?? 0)
+}
+
+async function shorten(
+  db: Kysely<Schema>,
+  id: string,
+  { endMs, atMs }: { endMs: number; atMs: number },
+): Promise<number> {
+  const { numAffectedRows } = await sql`update token set expires_at_ms = ${endMs},
+    updated_at_ms = ${atMs} where id = ${id} and revoked_at_ms is null
+    and (expires_at_ms is null or expires_at_ms > ${endMs})`.execute(db)
   return Number(numAffectedRows ?? 0)
 }
 
