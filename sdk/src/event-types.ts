@@ -13,7 +13,7 @@ export type EventType =
   | 'token.quarantine_used'
   | 'token.policy_violated'
 
-/** Something that happened to a token. Webhooks get the same, with `evt_` and `id` as `webhook-id`. */
+/** Something that happened to a token. Webhooks get the same; their `webhook-id` begins with `evt_` and `id`. */
 export interface Event {
   /** Rises with every event. */
   id: string

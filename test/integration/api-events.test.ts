@@ -246,6 +246,13 @@ test('a stream tells what happens from now on, or from where it was left', async
   expect(rest).toEqual([live[1]])
 })
 
+test('a stream goes on from now when it was left beyond the newest event', async () => {
+  const heard = await heardBy(client().events.follow({ lastEventId: '999999999' }), 1, () =>
+    makeToken(server, { name: 'after a restore' }),
+  )
+  expect(heard.map(({ data }) => data.token?.name)).toEqual(['after a restore'])
+})
+
 test('a stream tells a user of the own tokens alone', async () => {
   const alice = await server.makeUser({ username: 'streaming' })
   const heard = await heardBy(client(alice.token).events.follow(), 1, async () => {

@@ -77,7 +77,7 @@ describe('a webhook', () => {
     })
     for (const message of receiver.received) {
       expect(message.body).not.toContain(held)
-      expect(message.headers['webhook-id']).toMatch(/^evt_\d+$/)
+      expect(message.headers['webhook-id']).toMatch(/^evt_\d+_\d{13}$/)
       expect(message.headers['content-type']).toBe('application/json')
       expect(verified(message, secret)).toEqual(message.json)
       expect(() => verified(message, `whsec_${Buffer.alloc(32).toString('base64')}`)).toThrow()

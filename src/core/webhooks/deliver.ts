@@ -155,7 +155,8 @@ async function attempt(
   if (event === undefined) return
   const { id, ...message } = eventOut(event)
   const atMs = deps.clock.now()
-  const sent = await send(deps, webhook, { id: `evt_${id}`, message })
+  // With the time, because a restored database gives its numbers out again, to other events.
+  const sent = await send(deps, webhook, { id: `evt_${id}_${event.atMs}`, message })
   const number = delivery.attempts + 1
   const attempt = attemptOf(sent, { number, atMs, durationMs: deps.clock.now() - atMs })
   const isDelivered = attempt.error === undefined

@@ -26,7 +26,9 @@ const tags = ['events']
 export const EventTypeName = Type.Enum([...EVENT_TYPES])
 
 export const Event = Type.Object({
-  id: Type.String({ description: 'Rises with every event; `evt_` and this is the `webhook-id`' }),
+  id: Type.String({
+    description: 'Rises with every event; the `webhook-id` begins with `evt_` and this',
+  }),
   type: EventTypeName,
   timestamp: Instant,
   data: Type.Object({
@@ -145,7 +147,9 @@ export function eventRoutes(app: Scope, { core, health }: ApiParts): void {
       const caller = callerOf(request)
       const filter = filterOf(request.query)
       const last = request.headers['last-event-id']
-      const afterId = last === undefined ? await core.read.lastEventId() : eventNumber(last)
+      const newest = await core.read.lastEventId()
+      // Beyond the newest lies what a restored database does not know: its next events come before.
+      const afterId = last === undefined ? newest : Math.min(eventNumber(last), newest)
       // Refuses here what the stream would break off for.
       await core.read.eventsAfter(caller, { filter, id: afterId, limit: 1 })
       const gone = new AbortController()
