@@ -82,9 +82,13 @@ async function posted(
 function answerTo(request: ClientRequest, body: Buffer): Promise<number> {
   return new Promise((resolve, reject) => {
     request.on('error', reject)
-    // Node drops a connection that the other side upgrades without an error. Late after an answer.
-    request.on('close', () => reject(new Refusal('The connection ended without an answer.')))
+    let isAnswered = false
+    // Node drops a connection that the other side upgrades, and calls that no error.
+    request.on('close', () => {
+      if (!isAnswered) reject(new Refusal('The connection ended without an answer.'))
+    })
     request.on('response', (response: IncomingMessage) => {
+      isAnswered = true
       let size = 0
       response.on('data', (chunk: Buffer) => {
         size += chunk.length

@@ -1,4 +1,5 @@
 import { createServer } from 'node:http'
+import { createServer as createTcpServer } from 'node:net'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../support/core.ts'
@@ -278,6 +279,19 @@ describe('a delivery that fails', () => {
     const other = await server.call('POST', `/api/v1/webhooks/${id}/test`)
     expect(other.body).toMatchObject({ status: null })
     expect(other.body.error).toContain('ended without an answer')
+  })
+
+  test('an answer whose end is that of the connection is as good as any', async () => {
+    const plain = createTcpServer((socket) => {
+      socket.on('error', () => undefined)
+      socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nfine'))
+    })
+    await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve))
+    const { port } = plain.address() as { port: number }
+    const { id } = await makeWebhook({ url: `http://127.0.0.1:${port}/` })
+    const { body } = await server.call('POST', `/api/v1/webhooks/${id}/test`)
+    expect(body).toMatchObject({ status: 200, error: null })
+    await new Promise((resolve) => plain.close(resolve))
   })
 
   test('what a node took and never finished is tried by another after a minute', async () => {
