@@ -62,7 +62,7 @@ describe('keys', () => {
     expect(stdout.split('\n')[0]).toMatch(/^PURPOSE +ALGORITHM +STATE +CREATED +RETIRED +ID/)
     expect(stdout).toMatch(/^oauth +ES256 +current +20\d\d-/m)
     const { items } = (await run('keys list --json')).json()
-    expect(items).toHaveLength(5)
+    expect(items).toHaveLength(6)
   })
 
   it('rotate takes the keys of the OpenID provider unless told otherwise, and asks first', async () => {
@@ -91,7 +91,7 @@ describe('keys rewrap', () => {
     const old = keyFile(dataDir)
     const { status, stdout, stderr } = await mintmark(['keys', 'rewrap'], { env })
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
-    expect(stdout).toContain('Sealed 5 keys with a new master key.')
+    expect(stdout).toContain('Sealed 6 keys with a new master key.')
     const now = keyFile(dataDir)
     expect(now).not.toBe(old)
     expect(stdout).not.toContain(now)
@@ -125,7 +125,7 @@ describe('keys rewrap', () => {
 
     const wish = { env: { ...env, MINTMARK_NEW_MASTER_KEY_FILE: file } }
     const args = ['keys', 'rewrap', '--json']
-    expect((await mintmark(args, wish)).json()).toEqual({ keys: 5, keyFile: null })
+    expect((await mintmark(args, wish)).json()).toEqual({ keys: 6, keyFile: null })
     expect((await mintmark(args, wish)).json()).toEqual({ keys: 0, keyFile: null })
     expect(await opens(env)).toBe(false)
     expect(await opens({ ...env, MINTMARK_MASTER_KEY: next })).toBe(true)
