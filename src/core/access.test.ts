@@ -204,6 +204,11 @@ const rows = Object.entries(table).flatMap(([action, lines]) =>
   })),
 )
 
+it('an access token starts no job, which would have all the rights of the token behind it', () => {
+  const who = { ...aPrincipal(admin, UNLIMITED), derivedUntilMs: 1000 }
+  expect(can(who, 'job.create', { what: undefined, policy: DEFAULT_POLICY })).toBe(false)
+})
+
 describe('who may do what', () => {
   it.each(rows)('$action, $what: $may', ({ action, subject, may }) => {
     const allowed = Object.entries(actors)

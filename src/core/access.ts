@@ -146,8 +146,8 @@ const rules: { [A in Action]: Rule<A> } = {
     adminWrites(who) || (mayWrite(who) && userId === who.user.id),
   'key.read': isAdmin,
   'key.rotate': (who) => adminWrites(who) && isItself(who),
-  // Which tokens it may change is asked of each.
-  'job.create': mayWrite,
+  // Which tokens it may change is asked of each. It goes on with the rights of the token itself.
+  'job.create': (who) => mayWrite(who) && isItself(who),
   'job.list': (who, { ownerId }) => isAdmin(who) || ownerId === who.user.id,
   'job.read': (who, job) => isAdmin(who) || owns(who, job),
   'job.cancel': (who, job) => adminWrites(who) || (mayWrite(who) && owns(who, job)),
@@ -202,6 +202,7 @@ const NEEDS_ITSELF = new Set<Action>([
   'password.change',
   'password.reset',
   'session.open',
+  'job.create',
   'key.rotate',
   'webhook.manage',
 ])

@@ -344,6 +344,12 @@ describe('the end of life', () => {
     }
   })
 
+  it('is that of the overlap while the creating token is being rotated', () => {
+    const creator = aToken({ expiresAtMs: 1000, supersededAtMs: 500 })
+    expect(boundExpiry(undefined, { creator, explicit: false })).toBe(500)
+    expect(() => boundExpiry(501, { creator, explicit: true })).toThrow(refused)
+  })
+
   it('is free where the creating token has none or is a login of the person', () => {
     for (const creator of [aToken(), login]) {
       expect(boundExpiry(5000, { creator, explicit: true })).toBe(5000)

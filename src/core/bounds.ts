@@ -4,7 +4,7 @@ import { type Mode, modeCovers } from './groups/group.ts'
 import type { GroupId } from './id.ts'
 import { contains, parseCidr } from './ip.ts'
 import type { Owner } from './rights.ts'
-import type { GroupLimit, Limits, Token } from './tokens/token.ts'
+import { endOf, type GroupLimit, type Limits, type Token } from './tokens/token.ts'
 
 /**
  * Nobody mints beyond himself. Refuses limits that reach further than the token that asks for them,
@@ -64,7 +64,7 @@ export function boundExpiry(
   { creator, explicit }: { creator: Token; explicit: boolean },
 ): number | undefined {
   const isLogin = creator.kind === 'session' && creator.parentId === undefined
-  const latestMs = isLogin ? undefined : creator.expiresAtMs
+  const latestMs = isLogin ? undefined : endOf(creator)
   if (latestMs === undefined) return wantedMs
   if (wantedMs !== undefined && wantedMs <= latestMs) return wantedMs
   if (explicit) {

@@ -5,7 +5,7 @@ import { CoreError } from '../core/errors.ts'
 import { opensApis } from '../core/rights.ts'
 import { whyWithoutRight } from '../core/tokens/checks.ts'
 import { isItself } from '../core/tokens/presented.ts'
-import { asSigned } from '../core/tokens/sign.ts'
+import { asSigned, mayComeFrom } from '../core/tokens/sign.ts'
 import type { Via } from '../core/tokens/token.ts'
 import type { Demand, Verdict } from '../core/tokens/verdict.ts'
 import { type AccessJwts, looksLikeJwt } from './access-jwt.ts'
@@ -138,6 +138,8 @@ export async function verdictOn(
   if (demand.ignoresBinding !== true && audience !== demand.audience) return WRONG_AUDIENCE
   // The demand was met by the token behind it; now by what was signed of it.
   const principal = asSigned(verdict.principal, { limits, expiresAtMs, audience })
-  const reason = whyWithoutRight({ principal }, demand)
+  const reason = mayComeFrom(limits, demand.ip)
+    ? whyWithoutRight({ principal }, demand)
+    : 'ip_not_allowed'
   return reason === undefined ? { active: true, principal } : { active: false, reason, principal }
 }

@@ -8,7 +8,7 @@ const MAX_DEPTH = 32
 
 export function lineageStore(db: Kysely<Schema>): LineageStore {
   const live = (nowMs: number) => sql`token.kind = 'api' and token.revoked_at_ms is null
-    and token.superseded_at_ms is null
+    and (token.superseded_at_ms is null or token.superseded_at_ms > ${nowMs})
     and (token.expires_at_ms is null or token.expires_at_ms > ${nowMs})`
   return {
     async ancestorsOf(parentId) {

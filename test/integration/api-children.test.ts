@@ -140,6 +140,22 @@ describe('a child', () => {
     expect(await mint(token.secret)).toMatchObject({ status: 409, body: { code: 'conflict' } })
     for (let i = 1; i < 100; i++) await child(root.secret)
     expect(await mint(root.secret)).toMatchObject({ status: 409, body: { code: 'conflict' } })
+    // No more of them while the parent is being rotated.
+    await server.call('POST', `/api/v1/tokens/${root.id}/rotate`, { body: {} })
+    expect(await mint(root.secret)).toMatchObject({ status: 409, body: { code: 'conflict' } })
+  })
+
+  it('ends for standing idle like its parent, also when it is rotated', async () => {
+    const parent = await parentOf()
+    await server.database.tamper(`update token set idle_seconds = 60 where id = '${parent.id}'`)
+    server.app.core.verifier.clear()
+    const { id } = await child(parent.secret)
+    const next = await server.call('POST', `/api/v1/tokens/${id}/rotate`, { body: {} })
+    expect(await verify(next.body.secret)).toMatchObject({ active: true })
+    server.clock.advance(59_000)
+    expect(await isAlive(server, parent.secret)).toBe(true)
+    server.clock.advance(1000)
+    expect(await verify(next.body.secret)).toMatchObject({ active: false, reason: 'idle' })
   })
 })
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Call, checkedCall } from '../support/openapi.ts'
-import { EVERYTHING, isAlive, makeToken, setPolicy } from '../support/people.ts'
+import { EVERYTHING, isAlive, makeGroup, makeToken, setPolicy } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { snapshot } from '../support/tables.ts'
@@ -187,6 +187,20 @@ describe('who may', () => {
     await setPolicy(server, { usersMayCreateTokens: true })
     expect(job).toMatchObject({ total: 1, changed: 0, skipped: 1 })
     expect(await isAlive(server, own.secret)).toBe(true)
+  })
+
+  test('nor with more than a rule leaves the token that asks', async () => {
+    const carol = await server.makeUser({ username: 'carol', globalRole: 'ADMIN' })
+    const crew = await makeGroup(server, 'crew', { [carol.id]: 'READ' })
+    const spared = await makeToken(server, { name: 'of carol', ownerId: carol.id, ...EVERYTHING })
+    await setPolicy(server, {
+      usersMayCreateTokens: false,
+      tokenRules: [{ name: 'no admins', groups: [crew], roles: [] }],
+    })
+    const job = await done({ q: 'name:"of carol"' }, { token: carol.token })
+    await setPolicy(server, { usersMayCreateTokens: true, tokenRules: [] })
+    expect(job).toMatchObject({ total: 1, changed: 0, skipped: 1 })
+    expect(await isAlive(server, spared.secret)).toBe(true)
   })
 
   test('jobs of others do not exist for somebody who is no admin', async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Caller } from '../../src/core/caller.ts'
 import { isId, type TokenId } from '../../src/core/id.ts'
+import { asSigned } from '../../src/core/tokens/sign.ts'
 import { UNLIMITED } from '../../src/core/tokens/token.ts'
 import type { UserEdit } from '../../src/core/users/manage.ts'
 import type { User } from '../../src/core/users/user.ts'
@@ -726,6 +727,20 @@ describe('editing', () => {
     const late = t.write((w) => w.updateToken({ caller, id: token.id, edit: { name: 'x' } }))
     await expect(late).rejects.toThrow(code('token_not_active'))
   })
+})
+
+it('a signed token stays within what was signed of it, however long an answer goes on', async () => {
+  const { principal, origin } = t.admin
+  const expiresAtMs = t.clock.now() + SECOND_MS
+  const limits = { ...UNLIMITED, accessLevel: 'READ_ONLY', roles: [] } as const
+  const signed = asSigned(principal, { limits, expiresAtMs, audience: undefined })
+  const caller = { origin, principal: signed }
+  const now = await t.core.stillHolds(caller)
+  expect(now).toMatchObject({ derivedUntilMs: expiresAtMs })
+  expect(now?.rights).toMatchObject({ accessLevel: 'READ_ONLY', admin: false })
+  expect((await t.core.stillHolds(t.admin))?.rights.admin).toBe(true)
+  t.clock.advance(SECOND_MS)
+  expect(await t.core.stillHolds(caller)).toBeUndefined()
 })
 
 it('the origin of every record is that of the request', async () => {

@@ -77,6 +77,19 @@ it('takes over secrets and hashes of every kind, and their holders go on', async
   expect(items).toHaveLength(4)
 })
 
+it('gives a rotated one a secret of our own', async () => {
+  const foreign = secret()
+  const [{ tokenId }] = (await send([{ secret: foreign }])).body.rows
+  const rotate = (id: string) =>
+    server.call('POST', `/api/v1/tokens/${id}/rotate`, { body: { overlapSeconds: 0 } })
+  const first = await rotate(tokenId)
+  expect(first.body.secret).toMatch(/^mm_api_/)
+  expect(await opens(first.body.secret)).toBe(200)
+  expect(await opens(foreign)).toBe(401)
+  const second = await rotate(first.body.id)
+  expect(await opens(second.body.secret)).toBe(200)
+})
+
 it('keeps nothing that opens anything, nor lets a hash be planted', async () => {
   const [known, slow] = [secret(), secret('pat_c_')]
   const hash = bcrypt.hashSync(slow, 4)

@@ -136,6 +136,45 @@ describe('while old and new secret overlap', () => {
     ])
   })
 
+  it('is ended by a rotation "at once" although the old secret is quarantined, and by finishing', async () => {
+    const quarantine = (id: TokenId) =>
+      t.write((w) => w.quarantineToken({ caller: t.admin, id, reason: 'seen in a log' }))
+    const release = (id: TokenId) =>
+      t.write((w) => w.releaseToken({ caller: t.admin, id, reason: 'false alarm' }))
+    const old = await t.issue(undefined)
+    const next = await rotate(old.token.id)
+    await quarantine(old.token.id)
+    await rotate(next.token.id, 0)
+    await release(old.token.id)
+    expect(await states(old, next)).toEqual(['superseded', 'superseded'])
+    const other = await t.issue(undefined)
+    await rotate(other.token.id)
+    await quarantine(other.token.id)
+    await finish(other.token.id)
+    await release(other.token.id)
+    expect(await states(other)).toEqual(['superseded'])
+  })
+
+  it('what the old secret makes meanwhile ends with it', async () => {
+    const old = await t.issue(undefined)
+    const other = await t.issue(undefined)
+    await rotate(old.token.id, 600)
+    const caller = await t.callerOf(old.secret)
+    const endsAtMs = t.clock.now() + 600 * SECOND_MS
+    const made = await t.write((w) =>
+      w.issueToken({
+        caller,
+        wish: { kind: 'api', name: 'made meanwhile', limits: old.token.limits, expires: 'never' },
+        via: 'api',
+      }),
+    )
+    expect(made.token.expiresAtMs).toBe(endsAtMs)
+    const rotated = await t.write((w) =>
+      w.rotateToken({ caller, wish: { id: other.token.id }, via: 'api' }),
+    )
+    expect(rotated.token.expiresAtMs).toBe(endsAtMs)
+  })
+
   it('of many that rotate at once one wins', async () => {
     for (let i = 0; i < 10; i++) {
       const old = await t.issue(undefined)

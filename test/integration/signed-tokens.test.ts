@@ -215,6 +215,22 @@ describe('a signed token', () => {
     expect(await isGood('nonsense')).toBe(false)
     expect(await isGood()).toBe(false)
   })
+
+  it('for fewer addresses than its token is for those alone, at our own doors, too', async () => {
+    const parent = await parentOf()
+    const elsewhere = { audience: issuer, allowedIps: ['192.0.2.0/24'] }
+    const here = { audience: issuer, allowedIps: ['127.0.0.0/8'] }
+    const [far, near] = [await jwtOf(parent.secret, elsewhere), await jwtOf(parent.secret, here)]
+    const me = (token: string) => server.call('GET', '/api/v1/me', { token })
+    expect((await me(near)).status).toBe(200)
+    expect((await me(far)).status).toBe(401)
+    for (const path of ['/api/v1/tokens/verify', '/api/v1/tokens/explain']) {
+      const ask = (ip: string) => server.call('POST', path, { body: { token: far, ip } })
+      expect((await ask('192.0.2.1')).body).toMatchObject({ active: true })
+      const refused = { active: false, reason: 'ip_not_allowed' }
+      expect((await ask('127.0.0.1')).body).toMatchObject(refused)
+    }
+  })
 })
 
 describe('offline, within seconds', () => {

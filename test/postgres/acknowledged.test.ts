@@ -71,6 +71,29 @@ describe('an answer waits until all nodes know', () => {
     for (const { secret } of [first, second, third]) await isDeadEverywhere(secret)
   })
 
+  it('when a bulk action is over, also for a node that hears late', async () => {
+    const slow = await startServer(
+      { ...LEASE, MINTMARK_POLL_MS: '1000', MINTMARK_DATABASE_NOTICES: 'false' },
+      { beside: one, clock: one.clock },
+    )
+    try {
+      const { id, secret } = await warmToken()
+      await slow.app.core.nodes.acknowledged('everything', 5000)
+      expect(await isActive(slow, secret)).toBe(true)
+      const name = (await one.call('GET', `/api/v1/tokens/${id}`)).body.name
+      const body = { action: 'revoke', q: `name:${name}` }
+      let job = await one.call('POST', '/api/v1/tokens:bulk', { body })
+      expect(job.status, job.text).toBe(202)
+      while (job.body.finishedAt === null)
+        job = await two.call('GET', `/api/v1/jobs/${job.body.id}`)
+      expect(job.body).toMatchObject({ state: 'done', changed: 1 })
+      expect(await isActive(slow, secret)).toBe(false)
+      await isDeadEverywhere(secret)
+    } finally {
+      await slow.close()
+    }
+  })
+
   it('when a user is disabled, demoted, deleted, or leaves a group', async () => {
     const bob = await one.makeUser({ username: 'bob', globalRole: 'ADMIN' })
     const group = await makeGroup(one, 'crew', { [bob.id]: 'WRITE' })

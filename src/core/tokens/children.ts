@@ -75,7 +75,8 @@ export async function issueChild(
     ...(wish.description === undefined ? {} : { description: wish.description }),
     limits,
     expiresAtMs: boundExpiry(wanted, {
-      creator: parent,
+      // Where the parent is being rotated, the store lets the child end with it, however long that takes.
+      creator: { ...parent, supersededAtMs: undefined },
       explicit: wish.expiresAtMs !== undefined,
     }),
     ...(parent.idleSeconds === undefined ? {} : { idleSeconds: parent.idleSeconds }),

@@ -19,7 +19,7 @@ import { type Facts, sentenceOn } from './explain-text.ts'
 import type { End, Explanation } from './explanation.ts'
 import { type LostRight, lostRights, withheldRights } from './lost-rights.ts'
 import type { Presented, SignedToken } from './presented.ts'
-import { asSigned } from './sign.ts'
+import { asSigned, mayComeFrom } from './sign.ts'
 import { isSuperseded, type Token } from './token.ts'
 import type { Verdict } from './verdict.ts'
 import type { Inspected, Verifier } from './verify.ts'
@@ -81,7 +81,16 @@ async function inspectSigned(
   if (found?.entry === undefined || limits === undefined) return found
   // The token itself is shown as it is; only what it could do is within what was signed.
   const { rights } = asSigned(found.entry.principal, { limits, expiresAtMs, audience })
-  return { ...found, entry: { ...found.entry, principal: { ...found.entry.principal, rights } } }
+  const { principal, addresses } = found.entry
+  const addressesOfBoth = (ip: string) => mayComeFrom(limits, ip) && addresses?.(ip) !== false
+  return {
+    ...found,
+    entry: {
+      ...found.entry,
+      addresses: limits.allowedIps === null ? addresses : addressesOfBoth,
+      principal: { ...principal, rights },
+    },
+  }
 }
 
 async function explanationOf(

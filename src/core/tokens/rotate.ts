@@ -8,7 +8,14 @@ import { mustBeCreator } from '../policy/enforce.ts'
 import { restrained, restraintOf } from '../policy/restraint.ts'
 import { termsFor } from '../policy/terms.ts'
 import type { Repositories } from '../store.ts'
-import { expiryOf, type Issued, saveToken, standsFor, type TokenWish } from './issue.ts'
+import {
+  expiryOf,
+  type Issued,
+  saveToken,
+  standsFor,
+  type TokenDraft,
+  type TokenWish,
+} from './issue.ts'
 import { descentOf } from './lineage.ts'
 import { finishPredecessors, overlapEnd } from './overlap.ts'
 import { revokeDerived } from './revoke.ts'
@@ -100,12 +107,18 @@ export async function rotateToken(
     description: old.description,
     limits: old.limits,
     expiresAtMs: bounded.expiresAtMs,
+    ...(old.idleSeconds === undefined ? {} : { idleSeconds: old.idleSeconds }),
     metadata: old.metadata,
     via,
-    format: old.format === 'chosen' ? 'mintmark' : old.format,
+    format: formatAfter(old),
     successorOf: old,
     ...(isAtOnce ? {} : { overlapEndsAtMs: endsAtMs }),
   })
+}
+
+/** That of the old secret, unless somebody else made that up. */
+function formatAfter({ format }: Token): TokenDraft['format'] {
+  return format === 'chosen' || format === 'imported' ? 'mintmark' : format
 }
 
 /** Of an active token. Throws `conflict`. */

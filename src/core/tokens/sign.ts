@@ -3,6 +3,7 @@ import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
 import type { TokenId } from '../id.ts'
+import { addressTest } from '../ip.ts'
 import { narrowRights, type Principal, type Rights } from '../rights.ts'
 import { openWhereSilent } from './children.ts'
 import { boundLimits } from './issue.ts'
@@ -105,6 +106,11 @@ function checkAudience(audience: string): string {
     'invalid_input',
     'The audience names the one service that the signed token is for, such as https://deploy.example.com.',
   )
+}
+
+/** Whether it may be presented from there, to which the token behind it may not be bound at all. */
+export function mayComeFrom({ allowedIps }: Limits, ip: string | undefined): boolean {
+  return allowedIps === null || addressTest(allowedIps)(ip ?? '')
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Caller } from '../caller.ts'
 import type { Clock } from '../clock.ts'
 import type { Principal } from '../rights.ts'
 import { firstRefusal } from './checks.ts'
+import { asSigned } from './sign.ts'
 import type { Verifier } from './verify.ts'
 
 /**
@@ -17,7 +18,9 @@ export async function stillHolds(
   const nowMs = clock.now()
   const demand = origin.ip === undefined ? {} : { ip: origin.ip }
   if (firstRefusal(found.entry, demand, nowMs) !== undefined) return undefined
-  const { derivedUntilMs } = principal
-  if (derivedUntilMs === undefined) return found.entry.principal
-  return derivedUntilMs <= nowMs ? undefined : { ...found.entry.principal, derivedUntilMs }
+  const { derivedUntilMs: expiresAtMs, derivedFor: audience } = principal
+  if (expiresAtMs === undefined) return found.entry.principal
+  if (expiresAtMs <= nowMs) return undefined
+  // What is left of the token, and never more than was signed of it.
+  return asSigned(found.entry.principal, { limits: principal.token.limits, expiresAtMs, audience })
 }

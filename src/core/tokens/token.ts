@@ -165,7 +165,11 @@ export function endOf(token: Pick<Token, 'expiresAtMs' | 'supersededAtMs'>): num
   return Math.min(expiresAtMs, supersededAtMs)
 }
 
-/** Whether a successor has been made, and the old secret still works beside its own. */
+/**
+ * Whether a successor has been made, and the old secret still works beside its own, or would if it were
+ * released from quarantine.
+ */
 export function isBeingRotated(token: Token, nowMs: number): boolean {
-  return token.supersededBy !== undefined && stateOf(token, nowMs) === 'active'
+  const state = stateOf(token, nowMs)
+  return token.supersededBy !== undefined && (state === 'active' || state === 'quarantined')
 }

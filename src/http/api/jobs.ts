@@ -4,6 +4,7 @@ import type { JobId } from '../../core/id.ts'
 import { BULK_ACTIONS, type Job as CoreJob, JOB_STATES, secondsLeft } from '../../core/jobs/job.ts'
 import type { BulkWish } from '../../core/jobs/manage.ts'
 import { MAX_QUERY_LENGTH } from '../../core/tokens/query.ts'
+import { acknowledgementOf } from '../acknowledge.ts'
 import { callerOf } from '../auth.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
@@ -14,6 +15,8 @@ import { Id, Instant, Nullable, PageQuery, pageOf, problems } from './schemas.ts
 
 const tags = ['jobs']
 const params = Type.Object({ id: Id })
+/** Longer than a node that has not heard of the end of a job goes on answering. */
+const FRESH_MS = 60_000
 
 export const BulkRequest = Type.Object(
   {
@@ -69,7 +72,7 @@ function wishOf({ action, q, reason, expiresAt }: Static<typeof BulkRequest>): B
 }
 
 /** Actions on all tokens that a query means, and how far they are. */
-export function jobRoutes(app: Scope, { core, jobs }: ApiParts): void {
+export function jobRoutes(app: Scope, { core, config, jobs }: ApiParts): void {
   const list = core.cursors('jobs')
 
   app.post(
@@ -137,6 +140,11 @@ export function jobRoutes(app: Scope, { core, jobs }: ApiParts): void {
     },
     async (request) => {
       const job = await core.read.job(callerOf(request), request.params.id as JobId)
+      const { finishedAtMs } = job
+      // Whoever waits for the end relies on it as on the answer to a revocation.
+      if (finishedAtMs !== undefined && core.clock.now() < finishedAtMs + FRESH_MS) {
+        await acknowledgementOf(request, { core, config })
+      }
       return one(core, job)
     },
   )
