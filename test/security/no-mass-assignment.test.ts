@@ -13,9 +13,12 @@ beforeAll(async () => {
   server = await startServer()
   const alice = await server.makeUser({ username: 'alice' })
   await makeRole(server, 'reader')
+  const token = await makeToken(server, { ownerId: alice.id })
   ids = {
     users: alice.id,
-    tokens: (await makeToken(server, { ownerId: alice.id })).id,
+    tokens: token.id,
+    // A body is looked at before what it is about.
+    webhooks: token.id,
     groups: await makeGroup(server, 'crew', { [alice.id]: 'READ' }),
     roles: 'reader',
     policy: 'a-rule',
@@ -56,7 +59,8 @@ test('no body takes a member that it does not declare', async () => {
   for (const [template, methods] of Object.entries(document.paths)) {
     for (const [method, { requestBody }] of Object.entries(methods)) {
       const schema = requestBody?.content['application/json']?.schema
-      if (schema === undefined) continue
+      // A list is of GitHub's making, which may come to say more.
+      if (schema === undefined || schema.type === 'array') continue
       const object = schema.properties === undefined ? schema.anyOf[0] : schema
       // Only members: a body without what it requires is refused whatever else it has.
       const required = Object.fromEntries(

@@ -109,6 +109,8 @@ let template = ''
 
 /** Once per test run: a server, unless MINTMARK_TEST_DATABASE_URL names one, and the template. */
 export async function setup(project: TestProject): Promise<void> {
+  // The package ends the process with 0 when nothing is left to do, whatever the tests came to.
+  process.prependListener('beforeExit', () => process.exit())
   const given = process.env.MINTMARK_TEST_DATABASE_URL
   if (given === undefined) started = await startPostgres()
   const url = given ?? started?.url ?? ''
