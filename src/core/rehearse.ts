@@ -1,14 +1,14 @@
-import { mustBeAllowed, mustBeVisible } from './access.ts'
+import { mustBeAllowed } from './access.ts'
 import type { Caller } from './caller.ts'
 import { mustBeManageable } from './clients/manage.ts'
 import type { Deps } from './deps.ts'
-import { notFound } from './errors.ts'
 import { mustBeWithdrawable } from './grants/manage.ts'
 import { mustBeManageable as mustBeManageableGroup } from './groups/manage.ts'
 import type { GrantId, GroupId, TokenId, UserId } from './id.ts'
 import { type BulkWish, rehearseBulk } from './jobs/manage.ts'
 import { type BlastRadius, blastRadius, type Effect } from './tokens/blast-radius.ts'
 import type { TokenQuery } from './tokens/filter.ts'
+import { visible } from './tokens/visible.ts'
 import { mustBeDeletable, mustBeDisablable } from './users/manage.ts'
 
 /**
@@ -22,9 +22,7 @@ export function rehearsalsOf(deps: Deps) {
     /** Throws `not_found`, `forbidden`. */
     async revokeToken(caller: Caller, id: TokenId): Promise<BlastRadius> {
       const policy = deps.policy()
-      const token = await store.tokens.glance(id)
-      if (token === undefined) throw notFound('token')
-      mustBeVisible(caller.principal, 'token.read', { what: token, policy })
+      const token = visible(deps, caller, await store.tokens.glance(id))
       mustBeAllowed(caller.principal, 'token.revoke', { what: token, policy })
       return radius({ field: 'id', oneOf: [id] }, 'revoked')
     },

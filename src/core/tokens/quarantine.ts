@@ -1,13 +1,14 @@
-import { mustBeAllowed, mustBeVisible } from '../access.ts'
+import { mustBeAllowed } from '../access.ts'
 import type { Actor } from '../audit/record.ts'
 import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
-import { CoreError, notFound } from '../errors.ts'
+import { CoreError } from '../errors.ts'
 import type { TokenId } from '../id.ts'
 import type { Repositories } from '../store.ts'
 import { checkProse } from '../text.ts'
 import type { Hit } from './store.ts'
 import { stateOf, type Token } from './token.ts'
+import { visible } from './visible.ts'
 
 /** Which tokens a quarantine or its end reached. */
 export interface Quarantined {
@@ -25,7 +26,7 @@ export async function quarantineToken(
   { caller, id, reason }: { caller: Caller; id: TokenId; reason: string },
 ): Promise<Quarantined> {
   const policy = deps.policy()
-  const token = await visibleToken(deps, tx, { caller, id })
+  const token = visible(deps, caller, await tx.tokens.byId(id))
   mustBeAllowed(caller.principal, 'token.quarantine', { what: token, policy })
   const state = stateOf(token, deps.clock.now())
   if (state !== 'active' && state !== 'quarantined') {
@@ -59,7 +60,7 @@ export async function releaseToken(
   { caller, id, reason }: { caller: Caller; id: TokenId; reason: string },
 ): Promise<Quarantined> {
   const policy = deps.policy()
-  const token = await visibleToken(deps, tx, { caller, id })
+  const token = visible(deps, caller, await tx.tokens.byId(id))
   mustBeAllowed(caller.principal, 'token.release', { what: token, policy })
   const clean = checkProse(reason, { what: 'The reason', maxLength: 500 })
   const hits = await tx.tokens.release(id, deps.clock.now())
@@ -72,17 +73,6 @@ export async function releaseToken(
     )
   }
   return announce(deps, tx, { actor: caller, hits, action: 'token.released', reason: clean })
-}
-
-async function visibleToken(
-  deps: Deps,
-  tx: Repositories,
-  { caller, id }: { caller: Caller; id: TokenId },
-): Promise<Token> {
-  const token = await tx.tokens.byId(id)
-  if (token === undefined) throw notFound('token')
-  mustBeVisible(caller.principal, 'token.read', { what: token, policy: deps.policy() })
-  return token
 }
 
 async function announce(

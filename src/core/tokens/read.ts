@@ -1,7 +1,7 @@
-import { can, mustBeAllowed, mustBeVisible } from '../access.ts'
+import { can, mustBeAllowed } from '../access.ts'
 import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
-import { CoreError, notFound } from '../errors.ts'
+import { CoreError } from '../errors.ts'
 import type { TokenId, UserId } from '../id.ts'
 import { type Page, type Position, pageOf } from '../page.ts'
 import { mustBeDescribed } from '../policy/enforce.ts'
@@ -11,15 +11,16 @@ import { checkJsonObject, checkName, checkProse, checkSearch, nameKey } from '..
 import { isNameless } from './issue.ts'
 import type { TokenFilter } from './store.ts'
 import { isOauthKind, stateOf, type Token } from './token.ts'
+import { visible } from './visible.ts'
 
 /** One token by id. Throws `not_found`, also for what the caller may not see. */
 export async function getToken(deps: Deps, caller: Caller, id: TokenId): Promise<Token> {
-  return visible(deps, caller, await deps.store.tokens.byId(id))
+  return deps.usage.overlay(visible(deps, caller, await deps.store.tokens.byId(id)))
 }
 
 /** The current token of a serial. Throws `not_found`, also for what the caller may not see. */
 export async function getTokenBySerial(deps: Deps, caller: Caller, serial: number): Promise<Token> {
-  return visible(deps, caller, await deps.store.tokens.bySerial(serial))
+  return deps.usage.overlay(visible(deps, caller, await deps.store.tokens.bySerial(serial)))
 }
 
 /**
@@ -30,12 +31,6 @@ export async function serialOfLineage(deps: Deps, token: Token): Promise<number 
   if (token.serial !== undefined || token.supersededBy === undefined) return token.serial
   const successor = await deps.store.tokens.byId(token.supersededBy)
   return successor === undefined ? undefined : serialOfLineage(deps, successor)
-}
-
-function visible(deps: Deps, caller: Caller, token: Token | undefined): Token {
-  if (token === undefined) throw notFound('token')
-  mustBeVisible(caller.principal, 'token.read', { what: token, policy: deps.policy() })
-  return deps.usage.overlay(token)
 }
 
 /** A non-admin who names no owner means himself. Throws `forbidden` for other people's tokens. */
@@ -104,9 +99,7 @@ export async function updateToken(
   { caller, id, edit }: { caller: Caller; id: TokenId; edit: TokenEdit },
 ): Promise<Token> {
   const policy = deps.policy()
-  const token = await tx.tokens.byId(id)
-  if (token === undefined) throw notFound('token')
-  mustBeVisible(caller.principal, 'token.read', { what: token, policy })
+  const token = visible(deps, caller, await tx.tokens.byId(id))
   mustBeAllowed(caller.principal, 'token.update', { what: token, policy })
   if (isOauthKind(token.kind)) {
     throw new CoreError(

@@ -1,14 +1,14 @@
-import { mustBeAllowed, mustBeVisible } from '../access.ts'
+import { mustBeAllowed } from '../access.ts'
 import type { Actor } from '../audit/record.ts'
 import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
-import { notFound } from '../errors.ts'
 import type { ClientId, GrantId, TokenId } from '../id.ts'
 import type { Repositories } from '../store.ts'
 import { checkProse } from '../text.ts'
 import type { Roots } from './inventory-store.ts'
 import type { Hit, OwnedFilter } from './store.ts'
 import type { Token } from './token.ts'
+import { visible } from './visible.ts'
 
 /** What a revocation reached: the token, its family, and everything derived from them. */
 export interface Revoked {
@@ -27,9 +27,7 @@ export async function revokeToken(
 ): Promise<Revoked> {
   const policy = deps.policy()
   // Only seen: what is decided here does not change, and its grant is locked before it.
-  const token = await tx.tokens.glance(id)
-  if (token === undefined) throw notFound('token')
-  mustBeVisible(caller.principal, 'token.read', { what: token, policy })
+  const token = visible(deps, caller, await tx.tokens.glance(id))
   mustBeAllowed(caller.principal, 'token.revoke', { what: token, policy })
   return revokeTree(deps, tx, { actor: caller, token, reason })
 }

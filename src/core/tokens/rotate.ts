@@ -1,8 +1,8 @@
-import { mustBeAllowed, mustBeVisible } from '../access.ts'
+import { mustBeAllowed } from '../access.ts'
 import { boundExpiry, mustBeWithin } from '../bounds.ts'
 import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
-import { CoreError, notFound } from '../errors.ts'
+import { CoreError } from '../errors.ts'
 import type { TokenId } from '../id.ts'
 import { mustBeCreator } from '../policy/enforce.ts'
 import { restrained, restraintOf } from '../policy/restraint.ts'
@@ -20,6 +20,7 @@ import { descentOf } from './lineage.ts'
 import { finishPredecessors, overlapEnd } from './overlap.ts'
 import { revokeDerived } from './revoke.ts'
 import { isOauthKind, stateOf, type Token, type Via } from './token.ts'
+import { visible } from './visible.ts'
 
 export interface RotationWish {
   id: TokenId
@@ -43,9 +44,7 @@ export async function rotateToken(
 ): Promise<Issued> {
   const policy = deps.policy()
   const nowMs = deps.clock.now()
-  const old = await tx.tokens.byId(wish.id)
-  if (old === undefined) throw notFound('token')
-  mustBeVisible(caller.principal, 'token.read', { what: old, policy })
+  const old = visible(deps, caller, await tx.tokens.byId(wish.id))
   mustBeAllowed(caller.principal, 'token.rotate', { what: old, policy })
   if (old.kind === 'session') {
     throw new CoreError('invalid_input', 'A login session is not rotated. Log in again instead.')

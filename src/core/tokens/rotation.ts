@@ -1,4 +1,4 @@
-import { mustBeAllowed, mustBeVisible } from '../access.ts'
+import { mustBeAllowed } from '../access.ts'
 import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError, notFound } from '../errors.ts'
@@ -8,6 +8,7 @@ import { finishOverlap, moveOverlap, overlapEnd } from './overlap.ts'
 import { isBeingRotated, stateOf, type Token } from './token.ts'
 import { mergedCallers } from './usage.ts'
 import type { CallerUse } from './use.ts'
+import { visible } from './visible.ts'
 
 /** A rotated token and the one that took its place. */
 export interface RotatedPair {
@@ -65,7 +66,7 @@ async function runningRotation(
   tx: Repositories,
   { caller, id }: { caller: Caller; id: TokenId },
 ): Promise<RotatedPair> {
-  const token = await visibleToken(deps, tx, { caller, id })
+  const token = visible(deps, caller, await tx.tokens.byId(id))
   mustBeAllowed(caller.principal, 'token.rotate', { what: token, policy: deps.policy() })
   const pair = await pairOf(tx, token)
   if (isBeingRotated(pair.old, deps.clock.now())) return pair
@@ -87,17 +88,6 @@ async function pairOf(tx: Repositories, token: Token): Promise<RotatedPair> {
     throw new CoreError('not_found', 'The token has not been rotated. Rotate it first.')
   }
   return rotatedPair(tx, old.id)
-}
-
-async function visibleToken(
-  deps: Deps,
-  tx: Repositories,
-  { caller, id }: { caller: Caller; id: TokenId },
-): Promise<Token> {
-  const token = await tx.tokens.byId(id)
-  if (token === undefined) throw notFound('token')
-  mustBeVisible(caller.principal, 'token.read', { what: token, policy: deps.policy() })
-  return token
 }
 
 const isOauth = ({ oauth }: Token) => oauth !== undefined
@@ -130,7 +120,7 @@ export interface Rotation extends RotatedPair {
 
 /** Throws `not_found`, also for what the caller may not see. */
 export async function getRotation(deps: Deps, caller: Caller, id: TokenId): Promise<Rotation> {
-  const pair = await pairOf(deps.store, await visibleToken(deps, deps.store, { caller, id }))
+  const pair = await pairOf(deps.store, visible(deps, caller, await deps.store.tokens.byId(id)))
   const old = deps.usage.overlay(pair.old)
   const successor = deps.usage.overlay(pair.successor)
   const nowMs = deps.clock.now()
