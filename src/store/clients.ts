@@ -11,7 +11,7 @@ import type { ClientId, UserId } from '../core/id.ts'
 import type { SecretDigest } from '../core/secret.ts'
 import { nameKey } from '../core/text.ts'
 import { nextSerial } from './counter.ts'
-import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
+import { containsKey, containsText, pageRows } from './keyset.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import type { ClientTable, Schema } from './schema.ts'
 import { orNameTaken } from './unique.ts'
@@ -136,15 +136,8 @@ export function clientStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): Client
       return { digest: row.secret_digest as SecretDigest, pepperId: row.secret_pepper_id }
     },
     async list(filter, from, size) {
-      const direction = directionOf(from)
-      let query = filtered(filter)
-      if (from !== undefined) query = query.where(beyond(from))
-      const rows = await query
-        .orderBy('created_at_ms', direction)
-        .orderBy('id', direction)
-        .limit(size)
-        .execute()
-      return rows.map(toClient)
+      const query = filtered(filter)
+      return (await pageRows(query, from, size)).map(toClient)
     },
     async all() {
       return (await live().orderBy('serial').execute()).map(toClient)

@@ -2,7 +2,7 @@ import type { Kysely, Selectable } from 'kysely'
 import type { Grant } from '../core/grants/grant.ts'
 import type { GrantStore } from '../core/grants/store.ts'
 import type { ClientId, GrantId, TokenId, UserId } from '../core/id.ts'
-import { beyond, directionOf } from './keyset.ts'
+import { pageRows } from './keyset.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import type { GrantTable, Schema } from './schema.ts'
 
@@ -62,7 +62,6 @@ export function grantStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): GrantSt
       return row?.engine_record
     },
     async list({ userId, clientId, sessionId, liveAtMs }, from, size) {
-      const direction = directionOf(from)
       let query = db.selectFrom('grant').selectAll()
       if (userId !== undefined) query = query.where('user_id', '=', userId)
       if (clientId !== undefined) query = query.where('client_id', '=', clientId)
@@ -70,13 +69,7 @@ export function grantStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): GrantSt
       if (liveAtMs !== undefined) {
         query = query.where('revoked_at_ms', 'is', null).where('expires_at_ms', '>', liveAtMs)
       }
-      if (from !== undefined) query = query.where(beyond(from))
-      const rows = await query
-        .orderBy('created_at_ms', direction)
-        .orderBy('id', direction)
-        .limit(size)
-        .execute()
-      return rows.map(toGrant)
+      return (await pageRows(query, from, size)).map(toGrant)
     },
     async revoke(which, atMs) {
       let live = db.selectFrom('grant').select('id').where('revoked_at_ms', 'is', null)

@@ -3,7 +3,7 @@ import type { Group, Mode, NamedMembership } from '../core/groups/group.ts'
 import type { GroupStore } from '../core/groups/store.ts'
 import type { GroupId, UserId } from '../core/id.ts'
 import { nextSerial } from './counter.ts'
-import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
+import { containsKey, containsText, pageRows } from './keyset.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import type { GroupTable, Schema } from './schema.ts'
 import { orNameTaken } from './unique.ts'
@@ -72,16 +72,14 @@ export function groupStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): GroupSt
     byId: (id) => one(live().where('id', '=', id)),
     byNameKey: (key) => one(live().where('name_key', '=', key)),
     async list(filter, from, size) {
-      const direction = directionOf(from)
-      let query = live().orderBy('created_at_ms', direction).orderBy('id', direction).limit(size)
-      if (from !== undefined) query = query.where(beyond(from))
+      let query = live()
       const { text } = filter
       if (text !== undefined) {
         query = query.where((eb) =>
           eb.or([containsKey('name_key', text), containsText('description', text)]),
         )
       }
-      return (await query.execute()).map(toGroup)
+      return (await pageRows(query, from, size)).map(toGroup)
     },
     async all() {
       return (await live().orderBy('serial').execute()).map(toGroup)

@@ -5,7 +5,7 @@ import type { JobId, TokenId, UserId } from '../core/id.ts'
 import type { BulkAction, Job, JobState } from '../core/jobs/job.ts'
 import type { JobStore, Lease } from '../core/jobs/store.ts'
 import type { TokenQuery } from '../core/tokens/filter.ts'
-import { beyond, directionOf } from './keyset.ts'
+import { pageRows } from './keyset.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import type { BulkJobTable, Schema } from './schema.ts'
 
@@ -85,17 +85,10 @@ export function jobStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): JobStore 
       return row === undefined ? undefined : toJob(row)
     },
     async list({ ownerId, open }, from, size) {
-      const direction = directionOf(from)
       let query = jobs()
       if (ownerId !== undefined) query = query.where('owner_id', '=', ownerId)
       if (open !== undefined) query = query.where('finished_at_ms', open ? 'is' : 'is not', null)
-      if (from !== undefined) query = query.where(beyond(from))
-      const rows = await query
-        .orderBy('created_at_ms', direction)
-        .orderBy('id', direction)
-        .limit(size)
-        .execute()
-      return rows.map(toJob)
+      return (await pageRows(query, from, size)).map(toJob)
     },
     async countOpen(ownerId) {
       await locks.hold(`jobs:${ownerId}`)

@@ -1,4 +1,4 @@
-import { type SqlBool, sql } from 'kysely'
+import { type SelectQueryBuilder, type SqlBool, sql } from 'kysely'
 import type { Position } from '../core/page.ts'
 import { nameKey } from '../core/text.ts'
 
@@ -21,11 +21,25 @@ export function containsText(column: string, text: string) {
  * The rows beyond a position in (created_at_ms, id) order, newest first; backwards the other way
  * round. One row-value comparison, which the index on both columns answers.
  */
-export function beyond(from: Position) {
+function beyond(from: Position) {
   const operator = from.direction === 'after' ? sql.raw('<') : sql.raw('>')
   return sql<SqlBool>`(created_at_ms, id) ${operator} (${from.at}, ${from.id})`
 }
 
-export function directionOf(from: Position | undefined): 'asc' | 'desc' {
+function directionOf(from: Position | undefined): 'asc' | 'desc' {
   return from?.direction === 'before' ? 'asc' : 'desc'
+}
+
+/** The rows of one page of `query`, in the order and the direction that `from` asks for. */
+export function pageRows<DB, TB extends keyof DB, Row>(
+  query: SelectQueryBuilder<DB, TB, Row>,
+  from: Position | undefined,
+  size: number,
+): Promise<Row[]> {
+  const direction = directionOf(from)
+  return (from === undefined ? query : query.where(beyond(from)))
+    .orderBy(sql`created_at_ms`, direction)
+    .orderBy(sql`id`, direction)
+    .limit(size)
+    .execute()
 }

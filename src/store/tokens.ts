@@ -31,7 +31,7 @@ import {
   type Via,
 } from '../core/tokens/token.ts'
 import { nextSerial } from './counter.ts'
-import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
+import { containsKey, containsText, pageRows } from './keyset.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import type { Schema, TokenTable } from './schema.ts'
 import { orNameTaken } from './unique.ts'
@@ -457,15 +457,8 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
     },
     async list(filter, from, size, nowMs) {
       if (filter.ids?.length === 0) return []
-      const direction = directionOf(from)
-      let query = filtered(tokens(), filter, nowMs)
-      if (from !== undefined) query = query.where(beyond(from))
-      const rows = await query
-        .orderBy('created_at_ms', direction)
-        .orderBy('id', direction)
-        .limit(size)
-        .execute()
-      return rows.map(toToken)
+      const query = filtered(tokens(), filter, nowMs)
+      return (await pageRows(query, from, size)).map(toToken)
     },
     async listBySerial(filter, { offset, limit }, nowMs) {
       const rows = await filtered(tokens(), filter, nowMs)

@@ -3,7 +3,7 @@ import type { UserId } from '../core/id.ts'
 import type { Credentials, UserStore } from '../core/users/store.ts'
 import type { GlobalRole, User, UserKind } from '../core/users/user.ts'
 import { nextSerial } from './counter.ts'
-import { beyond, containsKey, containsText, directionOf } from './keyset.ts'
+import { containsKey, containsText, pageRows } from './keyset.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import type { Schema, UserTable } from './schema.ts'
 import { orNameTaken } from './unique.ts'
@@ -86,9 +86,7 @@ export function userStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): UserStor
       return (await live().where('id', 'in', ids).execute()).map(toUser)
     },
     async list(filter, from, size) {
-      const direction = directionOf(from)
-      let query = live().orderBy('created_at_ms', direction).orderBy('id', direction).limit(size)
-      if (from !== undefined) query = query.where(beyond(from))
+      let query = live()
       if (filter.active !== undefined) query = query.where('active', '=', filter.active ? 1 : 0)
       if (filter.kind !== undefined) query = query.where('kind', '=', filter.kind)
       if (filter.globalRole !== undefined)
@@ -103,7 +101,7 @@ export function userStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): UserStor
           ]),
         )
       }
-      return (await query.execute()).map(toUser)
+      return (await pageRows(query, from, size)).map(toUser)
     },
     async all() {
       return (await live().orderBy('serial').execute()).map(toUser)

@@ -3,7 +3,7 @@ import type { EventType } from '../core/events/event.ts'
 import type { DeliveryId, WebhookId } from '../core/id.ts'
 import type { WebhookStore } from '../core/webhooks/store.ts'
 import type { Delivery, DeliveryState, Webhook, WebhookState } from '../core/webhooks/webhook.ts'
-import { beyond, directionOf } from './keyset.ts'
+import { pageRows } from './keyset.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import type { DeliveryTable, Schema, WebhookTable } from './schema.ts'
 
@@ -193,17 +193,10 @@ export function webhookStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): Webho
       return row === undefined ? undefined : toDelivery(row)
     },
     async deliveries({ webhookId, state }, from, size) {
-      const direction = directionOf(from)
       let query = deliveries()
       if (webhookId !== undefined) query = query.where('webhook_id', '=', webhookId)
       if (state !== undefined) query = query.where('state', '=', state)
-      if (from !== undefined) query = query.where(beyond(from))
-      const rows = await query
-        .orderBy('created_at_ms', direction)
-        .orderBy('id', direction)
-        .limit(size)
-        .execute()
-      return rows.map(toDelivery)
+      return (await pageRows(query, from, size)).map(toDelivery)
     },
     async attempts(id) {
       const rows = await db
