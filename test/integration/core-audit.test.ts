@@ -1,12 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { AUDIT_ACTIONS, type AuditAction } from '../../src/core/audit/event.ts'
-import type { Writes } from '../../src/core/core.ts'
 import type { GrantId, TokenId, WebhookId } from '../../src/core/id.ts'
 import type { RowWish } from '../../src/core/imports/import.ts'
 import type { EngineToken } from '../../src/core/oauth/tokens.ts'
 import { makeSecret, Secret } from '../../src/core/secret.ts'
 import { UNLIMITED } from '../../src/core/tokens/token.ts'
+import type { Writes } from '../../src/core/writes.ts'
 import {
   ADMIN_PASSWORD,
   HOUR_MS,

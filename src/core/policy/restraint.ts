@@ -77,6 +77,18 @@ export async function restraintOf(
   return (await restraintsOf(policy, from, [token])).get(token.id)
 }
 
+/** When tokens end by the policy, unless they end before; those without such an end are missing. */
+export async function policyEnds(
+  policy: Policy,
+  from: Reader,
+  tokens: readonly Token[],
+): Promise<Map<TokenId, number>> {
+  const restraints = await restraintsOf(policy, from, tokens)
+  return new Map(
+    [...restraints].flatMap(([id, { endMs }]) => (endMs === undefined ? [] : [[id, endMs.value]])),
+  )
+}
+
 const NO_GROUPS: Groups = new Set()
 
 async function groupsOf(

@@ -19,3 +19,10 @@ export interface Sender {
   /** Whether plain http is good enough. */
   allowHttp: boolean
 }
+
+/** For commands that have no business outside. */
+export const NO_SENDER: Sender = {
+  post: async () => ({ error: 'Nothing can be sent from here.' }),
+  mayReach: () => true,
+  allowHttp: true,
+}

@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
-import type { Writes } from '../../core/core.ts'
 import { CoreError, notFound } from '../../core/errors.ts'
 import type { GroupId } from '../../core/id.ts'
+import type { Writes } from '../../core/writes.ts'
 import { callerOf } from '../../http/auth.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import type { Scope } from '../../http/scope.ts'

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import type { Core, Writes } from '../../core/core.ts'
+import type { Core } from '../../core/core.ts'
+import type { Writes } from '../../core/writes.ts'
 import { callerOf } from '../auth.ts'
 
 /** Of every route whose answer has a secret in it. */
