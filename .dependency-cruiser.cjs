@@ -79,8 +79,8 @@ module.exports = {
     ),
     never(
       'config-is-a-leaf',
-      '^src/config\\.ts$',
-      '^src/(?!core/)',
+      '^src/config(\\.ts$|/)',
+      '^src/(?!core/|config/)',
       'Configuration is read before anything else exists.',
     ),
     never(

@@ -1,7 +1,8 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { selfSigned } from '../test/support/certificate.ts'
-import { type Config, ConfigError, describeSettings, readConfig } from './config.ts'
+import { describeSettings } from './config/settings.ts'
+import { type Config, ConfigError, readConfig } from './config.ts'
 
 const SECRET = 'k3y-of-many-parts-and-then-some-more-9'
 

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it, onTestFinished, test } from 'vitest'
-import { type Config, ConfigError, describeSettings, readConfig } from '../../src/config.ts'
+import { describeSettings } from '../../src/config/settings.ts'
+import { type Config, ConfigError, readConfig } from '../../src/config.ts'
 import { selfSigned } from '../support/certificate.ts'
 import {
   dockerStages,

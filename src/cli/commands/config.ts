@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { ConfigError, describeSettings, readConfig, type SettingHelp } from '../../config.ts'
+import { describeSettings, type SettingHelp } from '../../config/settings.ts'
+import { ConfigError, readConfig } from '../../config.ts'
 import { leaf } from '../command.ts'
 import { answer, type JsonOption } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
