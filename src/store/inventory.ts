@@ -19,8 +19,8 @@ import {
   isLabel,
   type LabelType,
 } from './token-conditions.ts'
+import { toToken } from './token-rows.ts'
 import { earlier, idQueries, later, type Place, type Walk, walkFor } from './token-sources.ts'
-import { toToken } from './tokens.ts'
 
 type Sql = RawBuilder<unknown>
 

@@ -1,7 +1,7 @@
 import { type Kysely, type Selectable, sql } from 'kysely'
 import type { LineageStore } from '../core/tokens/lineage.ts'
 import type { Schema, TokenTable } from './schema.ts'
-import { toToken } from './tokens.ts'
+import { toToken } from './token-rows.ts'
 
 /** Further than any lineage goes, so that no state of the table makes a query endless. */
 const MAX_DEPTH = 32

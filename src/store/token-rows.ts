@@ -1,0 +1,147 @@
+import type { Selectable } from 'kysely'
+import type { ClientId, TokenId, UserId } from '../core/id.ts'
+import type { SecretFormat } from '../core/secret.ts'
+import type { NewToken } from '../core/tokens/store.ts'
+import {
+  type AccessLevel,
+  type GroupLimit,
+  isOauthKind,
+  type Token,
+  type TokenKind,
+  type UseVia,
+  type Via,
+} from '../core/tokens/token.ts'
+import type { Schema, TokenTable } from './schema.ts'
+
+export function toToken(row: Selectable<TokenTable>): Token {
+  return {
+    id: row.id as TokenId,
+    serial: row.serial ?? undefined,
+    kind: row.kind as TokenKind,
+    ownerId: row.owner_id as UserId,
+    creatorId: row.creator_id as UserId,
+    name: row.name ?? undefined,
+    description: row.description,
+    via: row.via as Via,
+    format: row.format as SecretFormat,
+    preview: row.preview,
+    limits: {
+      accessLevel: row.access_level as AccessLevel,
+      roles: list<string>(row.roles),
+      groups: list<GroupLimit>(row.groups),
+      scopes: list<string>(row.scopes),
+      allowedIps: list<string>(row.allowed_ips),
+    },
+    metadata: JSON.parse(row.metadata) as Record<string, unknown>,
+    familyId: row.family_id as TokenId,
+    parentId: (row.parent_id ?? undefined) as TokenId | undefined,
+    createdAtMs: row.created_at_ms,
+    updatedAtMs: row.updated_at_ms,
+    expiresAtMs: row.expires_at_ms ?? undefined,
+    idleSeconds: row.idle_seconds ?? undefined,
+    revokedAtMs: row.revoked_at_ms ?? undefined,
+    revokedBy: (row.revoked_by ?? undefined) as UserId | undefined,
+    revokeReason: row.revoke_reason ?? undefined,
+    supersededAtMs: row.superseded_at_ms ?? undefined,
+    supersededBy: (row.superseded_by ?? undefined) as TokenId | undefined,
+    overlapEndsAtMs: row.overlap_ends_at_ms ?? undefined,
+    quarantinedAtMs: row.quarantined_at_ms ?? undefined,
+    quarantinedBy: (row.quarantined_by ?? undefined) as UserId | undefined,
+    quarantineReason: row.quarantine_reason ?? undefined,
+    lastUsedAtMs: row.last_used_at_ms ?? undefined,
+    lastUsedIp: row.last_used_ip ?? undefined,
+    lastUsedVia: (row.last_used_via ?? undefined) as UseVia | undefined,
+    lastUsedAgent: row.last_used_agent ?? undefined,
+    useCount: row.use_count,
+    oauth:
+      row.client_id === null
+        ? undefined
+        : {
+            clientId: row.client_id as ClientId,
+            audience: row.audience ?? undefined,
+            boundKey: row.bound_key ?? undefined,
+          },
+  }
+}
+
+function list<T>(json: string | null): readonly T[] | null {
+  return json === null ? null : (JSON.parse(json) as T[])
+}
+
+export function toRow(
+  token: NewToken,
+  serial: number,
+  parentEndsAtMs: number | undefined,
+): TokenTable {
+  const json = (value: readonly unknown[] | null) => (value === null ? null : JSON.stringify(value))
+  // What the engine issued is marked as superseded when it is spent, so its end is its expiry.
+  const isSpent = isOauthKind(token.kind)
+  return {
+    id: token.id,
+    serial,
+    kind: token.kind,
+    owner_id: token.ownerId,
+    creator_id: token.creatorId,
+    creator_token_id: token.creatorTokenId ?? null,
+    name: token.name ?? null,
+    name_key: token.nameKey ?? null,
+    description: token.description,
+    via: token.via,
+    format: token.format,
+    digest: token.digest,
+    pepper_id: token.pepperId,
+    preview: token.preview,
+    access_level: token.limits.accessLevel,
+    roles: json(token.limits.roles),
+    groups: json(token.limits.groups),
+    scopes: json(token.limits.scopes),
+    allowed_ips: json(token.limits.allowedIps),
+    metadata: JSON.stringify(token.metadata),
+    family_id: token.familyId,
+    parent_id: token.parentId ?? null,
+    created_at_ms: token.createdAtMs,
+    updated_at_ms: token.updatedAtMs,
+    expires_at_ms:
+      (isSpent ? earliest(token.expiresAtMs, parentEndsAtMs) : token.expiresAtMs) ?? null,
+    idle_seconds: token.idleSeconds ?? null,
+    revoked_at_ms: null,
+    revoked_by: null,
+    revoke_reason: null,
+    superseded_at_ms: isSpent ? null : (parentEndsAtMs ?? null),
+    superseded_by: null,
+    overlap_ends_at_ms: token.overlapEndsAtMs ?? null,
+    quarantined_at_ms: null,
+    quarantined_by: null,
+    quarantine_reason: null,
+    quarantine_root: null,
+    last_used_at_ms: null,
+    last_used_ip: null,
+    last_used_ip_key: null,
+    last_used_via: null,
+    last_used_agent: null,
+    use_count: 0,
+    client_id: token.oauth?.clientId ?? null,
+    audience: token.oauth?.audience ?? null,
+    bound_key: token.oauth?.boundKey ?? null,
+    engine_record: token.engineRecord ?? null,
+    id_claims: token.idClaims === undefined ? null : JSON.stringify(token.idClaims),
+  }
+}
+
+function earliest(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b)
+}
+
+/** What the index of labels holds of a token, so that filters by role, scope and group find it. */
+export function labelsOf({ id, limits, createdAtMs }: NewToken): Schema['token_label'][] {
+  const labels = (type: Schema['token_label']['type'], values: readonly string[] | undefined) =>
+    (values ?? []).map((value) => ({ type, value, token_id: id, created_at_ms: createdAtMs }))
+  return [
+    ...labels('role', limits.roles ?? undefined),
+    ...labels('scope', limits.scopes ?? undefined),
+    ...labels(
+      'group',
+      limits.groups?.map((group) => group.id),
+    ),
+  ]
+}
