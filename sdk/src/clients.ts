@@ -1,4 +1,5 @@
-import { type CallOptions, path, type Send } from './http.ts'
+import { dryRun } from './dry-run.ts'
+import { type CallOptions, type ChangeOptions, path, type Send } from './http.ts'
 import type { BlastRadius } from './job-types.ts'
 import type {
   IssuedOAuthClient,
@@ -38,31 +39,25 @@ export function clients(send: Send) {
     },
 
     /** Changes a client. Disabling it revokes all that it was given, for good. */
-    update(id: string, edit: OAuthClientEdit, options: CallOptions = {}): Promise<OAuthClient> {
+    update(id: string, edit: OAuthClientEdit, options: ChangeOptions = {}): Promise<OAuthClient> {
       return send({ method: 'PATCH', path: path`/clients/${id}`, body: edit, ...options })
     },
 
     /** What disabling a client would hit; changes nothing. */
     disableDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
-      return send({
-        method: 'PATCH',
-        path: path`/clients/${id}`,
-        query: { dry_run: true },
-        body: { active: false },
-        repeatable: true,
-        ...options,
-      })
+      return send(
+        dryRun({
+          method: 'PATCH',
+          path: path`/clients/${id}`,
+          body: { active: false },
+          ...options,
+        }),
+      )
     },
 
     /** What deleting a client would hit; changes nothing. */
     deleteDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
-      return send({
-        method: 'DELETE',
-        path: path`/clients/${id}`,
-        query: { dry_run: true },
-        repeatable: true,
-        ...options,
-      })
+      return send(dryRun({ method: 'DELETE', path: path`/clients/${id}`, ...options }))
     },
 
     /** Gives a client a new secret; the old one dies at once. */
@@ -71,7 +66,7 @@ export function clients(send: Send) {
     },
 
     /** Deletes a client and revokes all that it was given. */
-    delete(id: string, options: CallOptions = {}): Promise<void> {
+    delete(id: string, options: ChangeOptions = {}): Promise<void> {
       return send({ method: 'DELETE', path: path`/clients/${id}`, ...options })
     },
   }

@@ -1,4 +1,5 @@
-import { type CallOptions, path, type Send } from './http.ts'
+import { dryRun } from './dry-run.ts'
+import { type CallOptions, type ChangeOptions, path, type Send } from './http.ts'
 import type { BlastRadius } from './job-types.ts'
 import type { OAuthGrant, OAuthGrantQuery } from './oauth-types.ts'
 import { everyItem } from './pages.ts'
@@ -24,17 +25,11 @@ export function grants(send: Send) {
 
     /** What withdrawing a grant would hit; changes nothing. */
     withdrawDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
-      return send({
-        method: 'DELETE',
-        path: path`/grants/${id}`,
-        query: { dry_run: true },
-        repeatable: true,
-        ...options,
-      })
+      return send(dryRun({ method: 'DELETE', path: path`/grants/${id}`, ...options }))
     },
 
     /** Takes a grant back: all tokens that came of it are dead when this returns. */
-    withdraw(id: string, options: CallOptions = {}): Promise<Revocation> {
+    withdraw(id: string, options: ChangeOptions = {}): Promise<Revocation> {
       return send({ method: 'DELETE', path: path`/grants/${id}`, repeatable: true, ...options })
     },
   }

@@ -1,4 +1,5 @@
-import { type CallOptions, path, type Send } from './http.ts'
+import { dryRun } from './dry-run.ts'
+import { type CallOptions, type ChangeOptions, path, type Send } from './http.ts'
 import type { BlastRadius } from './job-types.ts'
 import { everyItem } from './pages.ts'
 import type { Group, GroupEdit, GroupQuery, Member, NewGroup } from './people-types.ts'
@@ -10,7 +11,7 @@ export function groups(send: Send) {
     send({ method: 'GET', path: '/groups', query, repeatable: true, ...options })
 
   return {
-    create(wish: NewGroup, options: CallOptions = {}): Promise<Group> {
+    create(wish: NewGroup, options: ChangeOptions = {}): Promise<Group> {
       return send({ method: 'POST', path: '/groups', body: wish, ...options })
     },
 
@@ -26,24 +27,18 @@ export function groups(send: Send) {
       return everyItem((page: GroupQuery) => list(page, options), query)
     },
 
-    update(id: string, edit: GroupEdit, options: CallOptions = {}): Promise<Group> {
+    update(id: string, edit: GroupEdit, options: ChangeOptions = {}): Promise<Group> {
       return send({ method: 'PATCH', path: path`/groups/${id}`, body: edit, ...options })
     },
 
     /** Deletes a group with its memberships. */
-    delete(id: string, options: CallOptions = {}): Promise<void> {
+    delete(id: string, options: ChangeOptions = {}): Promise<void> {
       return send({ method: 'DELETE', path: path`/groups/${id}`, ...options })
     },
 
     /** Whose tokens would reach less without the group; changes nothing. */
     deleteDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
-      return send({
-        method: 'DELETE',
-        path: path`/groups/${id}`,
-        query: { dry_run: true },
-        repeatable: true,
-        ...options,
-      })
+      return send(dryRun({ method: 'DELETE', path: path`/groups/${id}`, ...options }))
     },
 
     async members(id: string, options: CallOptions = {}): Promise<Member[]> {
@@ -57,7 +52,7 @@ export function groups(send: Send) {
     },
 
     /** Adds a member, or changes the mode of one. */
-    setMember(id: string, userId: string, mode: Mode, options: CallOptions = {}): Promise<void> {
+    setMember(id: string, userId: string, mode: Mode, options: ChangeOptions = {}): Promise<void> {
       return send({
         method: 'PUT',
         path: path`/groups/${id}/members/${userId}`,
@@ -67,7 +62,7 @@ export function groups(send: Send) {
       })
     },
 
-    removeMember(id: string, userId: string, options: CallOptions = {}): Promise<void> {
+    removeMember(id: string, userId: string, options: ChangeOptions = {}): Promise<void> {
       return send({ method: 'DELETE', path: path`/groups/${id}/members/${userId}`, ...options })
     },
   }

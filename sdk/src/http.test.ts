@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createClient } from './client.ts'
 import { MintmarkError } from './error.ts'
 
@@ -172,4 +172,55 @@ it('refuses an address or a token that cannot be one, without repeating the toke
   }
   expect(() => createClient({ url, token: 'mm_api_x\n' })).toThrow(/line break/)
   expect(() => createClient({ url, token: 'mm_api_x\n' })).not.toThrow(/mm_api/)
+})
+
+describe('wait', () => {
+  const revoked = { revoked: ['a'], acknowledged: 1, nodes: 3 }
+  const told = () => json(revoked, { headers: { 'mintmark-acknowledged': '1/3' } })
+
+  it('goes with every change, said once or with the call, and with nothing else', async () => {
+    const { fetch, requests } = answering(told())
+    const mintmark = createClient({ url, token: 'abc', fetch, changes: { wait: 'none' } })
+    await mintmark.tokens.revoke('a')
+    await mintmark.users.update('u', { active: false }, { wait: 'all' })
+    await mintmark.groups.removeMember('g', 'u')
+    await mintmark.clients.replaceSecret('c', { idempotencyKey: '12345678' })
+    await mintmark.policy.removeRule('ci')
+    await mintmark.tokens.get('a')
+    await mintmark.tokens.revokeDryRun('a')
+    await mintmark.tokens.bulkDryRun({ action: 'revoke', q: 'state:active' })
+    await mintmark.tokens.verify({ token: 'x' })
+    await mintmark.tokens.explain({ token: 'x' })
+    await mintmark.tokens.sign({ audience: 'https://builds.example.com' })
+    await mintmark.session.login({ username: 'alice', password: 'x' })
+    await mintmark.leaks.report({ secrets: [] } as never)
+    const waits = requests.map(({ url }) => new URL(url).searchParams.get('wait'))
+    expect(waits.slice(0, 5)).toEqual(['none', 'all', 'none', 'none', 'none'])
+    expect(waits.slice(5).filter((wait) => wait !== null)).toEqual([])
+    expect(waits).toHaveLength(13)
+  })
+
+  it('tells who has acknowledged, also where the answer has no body', async () => {
+    const headers = { 'mintmark-acknowledged': '2/3' }
+    const { fetch } = answering(new Response(null, { status: 204, headers }), told())
+    const heard: unknown[] = []
+    const mintmark = createClient({
+      url,
+      fetch,
+      changes: { onAcknowledged: (found) => heard.push(found) },
+    })
+    await mintmark.users.delete('u')
+    await mintmark.tokens.revoke('a', {}, { onAcknowledged: (found) => heard.push('mine', found) })
+    expect(heard).toEqual([{ acknowledged: 2, nodes: 3 }, 'mine', { acknowledged: 1, nodes: 3 }])
+  })
+
+  it('does not take a mistake of the listener for one of the network', async () => {
+    const { fetch, requests } = answering(told())
+    const onAcknowledged = () => {
+      throw new RangeError('mine')
+    }
+    const call = createClient({ url, fetch }).tokens.revoke('a', {}, { onAcknowledged })
+    await expect(call).rejects.toThrow(RangeError)
+    expect(requests).toHaveLength(1)
+  })
 })

@@ -9,6 +9,8 @@ export interface ClientOptions {
   fetch?: typeof globalThis.fetch
   /** Longest that a call takes, its retries included. Default: 30 seconds. */
   timeoutMs?: number
+  /** For all changes that do not say themselves. */
+  changes?: Pick<ChangeOptions, 'wait' | 'onAcknowledged'>
 }
 
 /** Options of every call. */
@@ -16,7 +18,22 @@ export interface CallOptions {
   signal?: AbortSignal
 }
 
-export interface Call extends CallOptions {
+/** How many of the nodes that may answer have applied a change. */
+export interface Acknowledgement {
+  acknowledged: number
+  /** With fewer acknowledged, the others follow or stop answering by themselves. */
+  nodes: number
+}
+
+/** Options of calls that change something. */
+export interface ChangeOptions extends CallOptions {
+  /** `all`, the default: return when all nodes have applied it, or waiting has lasted too long; `none`: at once. */
+  wait?: 'all' | 'none' | undefined
+  /** Called, before the call returns, when it took something away that nodes remember. */
+  onAcknowledged?: ((acknowledgement: Acknowledgement) => void) | undefined
+}
+
+export interface Call extends ChangeOptions {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** Below `/api/v1`, made by `path`. */
   path: string
@@ -25,10 +42,17 @@ export interface Call extends CallOptions {
   headers?: Record<string, string>
   /** Doing it twice is the same as doing it once, so that a lost answer may be asked for again. */
   repeatable?: boolean
+  /** No GET, and yet there is nothing that nodes would have to apply. */
+  withoutWait?: boolean
 }
 
 /** Makes a call and returns the answer's JSON, whose shape the server has checked. */
 export type Send = <T>(call: Call) => Promise<T>
+
+interface Answered<T> {
+  answer: T
+  acknowledged: Acknowledgement | undefined
+}
 
 const TRIES = 4
 const FIRST_PAUSE_MS = 200
@@ -44,9 +68,10 @@ export function sender(options: ClientOptions): Send {
   const doFetch = options.fetch ?? globalThis.fetch
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
 
-  async function once<T>(call: Call, signal: AbortSignal): Promise<T> {
+  async function once<T>(call: Call, signal: AbortSignal): Promise<Answered<T>> {
     const hasBody = call.body !== undefined
-    const response = await doFetch(`${base}${call.path}${queryOf(call.query)}`, {
+    const wait = call.wait ?? (isChange(call) ? options.changes?.wait : undefined)
+    const response = await doFetch(`${base}${call.path}${queryOf({ ...call.query, wait })}`, {
       method: call.method,
       headers: {
         accept: 'application/json',
@@ -60,10 +85,10 @@ export function sender(options: ClientOptions): Send {
       redirect: 'error',
       credentials: 'omit',
     })
-    return answerOf<T>(response)
+    return { answer: await answerOf<T>(response), acknowledged: acknowledgementIn(response) }
   }
 
-  return async <T>(call: Call): Promise<T> => {
+  async function persistently<T>(call: Call): Promise<Answered<T>> {
     const endsAtMs = performance.now() + timeoutMs
     const deadline = AbortSignal.timeout(timeoutMs)
     const signal = call.signal === undefined ? deadline : AbortSignal.any([deadline, call.signal])
@@ -79,6 +104,13 @@ export function sender(options: ClientOptions): Send {
         if (signal.aborted) throw errorOf(signal.reason, { call, deadline, timeoutMs, base })
       }
     }
+  }
+
+  return async <T>(call: Call): Promise<T> => {
+    const { answer, acknowledged } = await persistently<T>(call)
+    const tell = call.onAcknowledged ?? options.changes?.onAcknowledged
+    if (acknowledged !== undefined) tell?.(acknowledged)
+    return answer
   }
 }
 
@@ -183,6 +215,15 @@ function queryOf(query: object | undefined): string {
     if (value !== undefined) search.set(name, String(value))
   }
   return search.size === 0 ? '' : `?${search}`
+}
+
+function isChange({ method, withoutWait }: Call): boolean {
+  return method !== 'GET' && withoutWait !== true
+}
+
+function acknowledgementIn({ headers }: Response): Acknowledgement | undefined {
+  const found = /^(\d+)\/(\d+)$/.exec(headers.get('mintmark-acknowledged') ?? '')
+  return found === null ? undefined : { acknowledged: Number(found[1]), nodes: Number(found[2]) }
 }
 
 async function answerOf<T>(response: Response): Promise<T> {

@@ -1,11 +1,11 @@
-import { type CallOptions, path, type Send } from './http.ts'
+import { type CallOptions, type ChangeOptions, path, type Send } from './http.ts'
 import type { ImportBatch, ImportRowVerdict } from './import-types.ts'
 
 /** Tokens of other systems. */
 export function imports(send: Send) {
   return {
     /** Takes over up to 200 tokens. Sending the same again changes nothing. */
-    async add(batch: ImportBatch, options: CallOptions = {}): Promise<ImportRowVerdict[]> {
+    async add(batch: ImportBatch, options: ChangeOptions = {}): Promise<ImportRowVerdict[]> {
       const { rows } = await send<{ rows: ImportRowVerdict[] }>({
         method: 'POST',
         path: '/imports',

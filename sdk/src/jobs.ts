@@ -1,4 +1,4 @@
-import { type CallOptions, path, type Send } from './http.ts'
+import { type CallOptions, type ChangeOptions, path, type Send } from './http.ts'
 import type { Job, JobQuery } from './job-types.ts'
 import { everyItem } from './pages.ts'
 import type { Page } from './types.ts'
@@ -22,7 +22,7 @@ export function jobs(send: Send) {
     },
 
     /** Stops a job; what it has done stays done. */
-    cancel(id: string, options: CallOptions = {}): Promise<Job> {
+    cancel(id: string, options: ChangeOptions = {}): Promise<Job> {
       return send({ method: 'POST', path: path`/jobs/${id}/cancel`, repeatable: true, ...options })
     },
   }

@@ -1,4 +1,4 @@
-import type { CallOptions, Send } from './http.ts'
+import type { CallOptions, ChangeOptions, Send } from './http.ts'
 import type { Key, RotatableKeys } from './types.ts'
 
 /** What may be known of the server's keys, never the keys themselves. */
@@ -19,7 +19,7 @@ export function keys(send: Send) {
      * Replaces the keys of a purpose. The old ones verify until what was made with them is over. Returns
      * the keys of that purpose, the new ones first.
      */
-    async rotate(purpose: RotatableKeys, options: CallOptions = {}): Promise<Key[]> {
+    async rotate(purpose: RotatableKeys, options: ChangeOptions = {}): Promise<Key[]> {
       const answer = await send<{ items: Key[] }>({
         method: 'POST',
         path: '/keys/rotate',

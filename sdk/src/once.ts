@@ -1,6 +1,6 @@
-import type { CallOptions } from './http.ts'
+import type { ChangeOptions } from './http.ts'
 
-export interface OnceOptions extends CallOptions {
+export interface OnceOptions extends ChangeOptions {
   /**
    * 8 to 255 characters, new for each new secret. With it the call is retried when the answer gets
    * lost, and however often it arrives, one secret is made.

@@ -1,5 +1,5 @@
 import { MintmarkError } from './error.ts'
-import { type CallOptions, path, type Send, type Stream } from './http.ts'
+import { type CallOptions, type ChangeOptions, path, type Send, type Stream } from './http.ts'
 import type { Policy, PolicyEdit, PolicyTest, TokenRuleSettings } from './policy-types.ts'
 
 export interface PolicyTestOptions extends CallOptions {
@@ -15,17 +15,21 @@ export function policy(send: Send, stream: Stream) {
     },
 
     /** Changes what is named; null takes an optional limit away. */
-    update(edit: PolicyEdit, options: CallOptions = {}): Promise<Policy> {
+    update(edit: PolicyEdit, options: ChangeOptions = {}): Promise<Policy> {
       return send({ method: 'PATCH', path: '/policy', body: edit, ...options })
     },
 
     /** Makes a rule about tokens, or replaces the one of that name. */
-    setRule(name: string, settings: TokenRuleSettings, options: CallOptions = {}): Promise<Policy> {
+    setRule(
+      name: string,
+      settings: TokenRuleSettings,
+      options: ChangeOptions = {},
+    ): Promise<Policy> {
       const url = path`/policy/rules/${name}`
       return send({ method: 'PUT', path: url, body: settings, repeatable: true, ...options })
     },
 
-    removeRule(name: string, options: CallOptions = {}): Promise<void> {
+    removeRule(name: string, options: ChangeOptions = {}): Promise<void> {
       return send({ method: 'DELETE', path: path`/policy/rules/${name}`, ...options })
     },
 

@@ -1,4 +1,4 @@
-import type { CallOptions, Send } from './http.ts'
+import type { CallOptions, ChangeOptions, Send } from './http.ts'
 import type { Credentials, Me, Session } from './session-types.ts'
 
 /** Login, logout and everything about oneself. */
@@ -9,11 +9,17 @@ export function session(send: Send) {
      * password: ask for a new one and send both.
      */
     login(credentials: Credentials, options: CallOptions = {}): Promise<Session> {
-      return send({ method: 'POST', path: '/login', body: credentials, ...options })
+      return send({
+        method: 'POST',
+        path: '/login',
+        body: credentials,
+        withoutWait: true,
+        ...options,
+      })
     },
 
     /** Ends the session whose token this client uses. */
-    logout(options: CallOptions = {}): Promise<void> {
+    logout(options: ChangeOptions = {}): Promise<void> {
       return send({ method: 'POST', path: '/logout', ...options })
     },
 
@@ -25,7 +31,7 @@ export function session(send: Send) {
     /** Changes my password and ends my other logins. Needs a session's token. */
     changePassword(
       change: { currentPassword: string; newPassword: string },
-      options: CallOptions = {},
+      options: ChangeOptions = {},
     ): Promise<void> {
       return send({ method: 'POST', path: '/me/password', body: change, ...options })
     },

@@ -1,4 +1,5 @@
-import { type CallOptions, path, type Send, type Stream } from './http.ts'
+import { dryRun } from './dry-run.ts'
+import { type CallOptions, type ChangeOptions, path, type Send, type Stream } from './http.ts'
 import type { BlastRadius, BulkWish, Job } from './job-types.ts'
 import { type OnceOptions, once } from './once.ts'
 import { everyItem } from './pages.ts'
@@ -29,12 +30,6 @@ import type {
   Verdict,
 } from './token-types.ts'
 import type { Page } from './types.ts'
-
-/** Options of calls that take something away. */
-export interface WaitOptions extends CallOptions {
-  /** `none`: return before the other nodes know. */
-  wait?: 'all' | 'none'
-}
 
 /** Options of questions about tokens. */
 export interface VerifyOptions extends CallOptions {
@@ -68,6 +63,7 @@ export function tokens(send: Send, stream: Stream) {
         path: '/tokens/self/jwt',
         body: wish,
         repeatable: true,
+        withoutWait: true,
         ...options,
       })
     },
@@ -121,7 +117,7 @@ export function tokens(send: Send, stream: Stream) {
     },
 
     /** Changes name, description or metadata; rights are fixed. */
-    update(id: string, edit: TokenEdit, options: CallOptions = {}): Promise<Token> {
+    update(id: string, edit: TokenEdit, options: ChangeOptions = {}): Promise<Token> {
       return send({ method: 'PATCH', path: path`/tokens/${id}`, body: edit, ...options })
     },
 
@@ -172,7 +168,7 @@ export function tokens(send: Send, stream: Stream) {
     },
 
     /** Ends an overlap now: the old secret is dead when this returns. */
-    finishRotation(id: string, options: CallOptions = {}): Promise<Rotation> {
+    finishRotation(id: string, options: ChangeOptions = {}): Promise<Rotation> {
       return send({ method: 'POST', path: path`/tokens/${id}/rotation:finish`, ...options })
     },
 
@@ -180,7 +176,7 @@ export function tokens(send: Send, stream: Stream) {
     extendRotation(
       id: string,
       wish: { overlapSeconds: number },
-      options: CallOptions = {},
+      options: ChangeOptions = {},
     ): Promise<Rotation> {
       return send({
         method: 'POST',
@@ -194,12 +190,11 @@ export function tokens(send: Send, stream: Stream) {
     revoke(
       id: string,
       wish: { reason?: string } = {},
-      { wait, ...options }: WaitOptions = {},
+      options: ChangeOptions = {},
     ): Promise<Revocation> {
       return send({
         method: 'POST',
         path: path`/tokens/${id}/revoke`,
-        query: { wait },
         body: wish,
         repeatable: true,
         ...options,
@@ -208,13 +203,7 @@ export function tokens(send: Send, stream: Stream) {
 
     /** What revoking a token would hit; changes nothing. */
     revokeDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
-      return send({
-        method: 'POST',
-        path: path`/tokens/${id}/revoke`,
-        query: { dry_run: true },
-        repeatable: true,
-        ...options,
-      })
+      return send(dryRun({ method: 'POST', path: path`/tokens/${id}/revoke`, ...options }))
     },
 
     /** Begins an action on all tokens that a query selects; `jobs.get` tells how far it is. */
@@ -229,6 +218,7 @@ export function tokens(send: Send, stream: Stream) {
         path: '/tokens:bulk',
         body: { ...wish, dry_run: true },
         repeatable: true,
+        withoutWait: true,
         ...options,
       })
     },
@@ -237,7 +227,7 @@ export function tokens(send: Send, stream: Stream) {
     quarantine(
       id: string,
       wish: { reason?: string } = {},
-      options: CallOptions = {},
+      options: ChangeOptions = {},
     ): Promise<Quarantine> {
       return send({
         method: 'POST',
@@ -252,7 +242,7 @@ export function tokens(send: Send, stream: Stream) {
     release(
       id: string,
       wish: { reason?: string } = {},
-      options: CallOptions = {},
+      options: ChangeOptions = {},
     ): Promise<Quarantine> {
       return send({ method: 'POST', path: path`/tokens/${id}/release`, body: wish, ...options })
     },
@@ -263,20 +253,14 @@ export function tokens(send: Send, stream: Stream) {
     },
 
     /** Revokes the token that this client uses. */
-    revokeSelf(wish: { reason?: string } = {}, options: CallOptions = {}): Promise<Revocation> {
+    revokeSelf(wish: { reason?: string } = {}, options: ChangeOptions = {}): Promise<Revocation> {
       // Not repeated: once it has worked, the token can no longer ask.
       return send({ method: 'POST', path: '/tokens/self/revoke', body: wish, ...options })
     },
 
     /** What that would hit; changes nothing. */
     revokeSelfDryRun(options: CallOptions = {}): Promise<BlastRadius> {
-      return send({
-        method: 'POST',
-        path: '/tokens/self/revoke',
-        query: { dry_run: true },
-        repeatable: true,
-        ...options,
-      })
+      return send(dryRun({ method: 'POST', path: '/tokens/self/revoke', ...options }))
     },
 
     /** Is this secret good, and for this? Changes nothing. */
@@ -287,6 +271,7 @@ export function tokens(send: Send, stream: Stream) {
         query: { consistency },
         body: question,
         repeatable: true,
+        withoutWait: true,
         ...options,
       })
     },
@@ -302,6 +287,7 @@ export function tokens(send: Send, stream: Stream) {
         query: { consistency },
         body: { questions },
         repeatable: true,
+        withoutWait: true,
         ...options,
       })
       return answers
@@ -314,6 +300,7 @@ export function tokens(send: Send, stream: Stream) {
         path: '/tokens/explain',
         body: question,
         repeatable: true,
+        withoutWait: true,
         ...options,
       })
     },

@@ -1,4 +1,5 @@
-import { type CallOptions, path, type Send } from './http.ts'
+import { dryRun } from './dry-run.ts'
+import { type CallOptions, type ChangeOptions, path, type Send } from './http.ts'
 import type { BlastRadius } from './job-types.ts'
 import { everyItem } from './pages.ts'
 import type { NewUser, User, UserEdit, UserQuery, UserWithRights } from './people-types.ts'
@@ -10,7 +11,7 @@ export function users(send: Send) {
     send({ method: 'GET', path: '/users', query, repeatable: true, ...options })
 
   return {
-    create(wish: NewUser, options: CallOptions = {}): Promise<UserWithRights> {
+    create(wish: NewUser, options: ChangeOptions = {}): Promise<UserWithRights> {
       return send({ method: 'POST', path: '/users', body: wish, ...options })
     },
 
@@ -27,40 +28,29 @@ export function users(send: Send) {
     },
 
     /** Changes a user; what is taken away binds at once, on all of the user's tokens. */
-    update(id: string, edit: UserEdit, options: CallOptions = {}): Promise<UserWithRights> {
+    update(id: string, edit: UserEdit, options: ChangeOptions = {}): Promise<UserWithRights> {
       return send({ method: 'PATCH', path: path`/users/${id}`, body: edit, ...options })
     },
 
     /** Deletes a user and revokes everything of theirs. */
-    delete(id: string, options: CallOptions = {}): Promise<void> {
+    delete(id: string, options: ChangeOptions = {}): Promise<void> {
       return send({ method: 'DELETE', path: path`/users/${id}`, ...options })
     },
 
     /** What disabling a user would hit; changes nothing. */
     disableDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
-      return send({
-        method: 'PATCH',
-        path: path`/users/${id}`,
-        query: { dry_run: true },
-        body: { active: false },
-        repeatable: true,
-        ...options,
-      })
+      return send(
+        dryRun({ method: 'PATCH', path: path`/users/${id}`, body: { active: false }, ...options }),
+      )
     },
 
     /** What deleting a user would hit; changes nothing. */
     deleteDryRun(id: string, options: CallOptions = {}): Promise<BlastRadius> {
-      return send({
-        method: 'DELETE',
-        path: path`/users/${id}`,
-        query: { dry_run: true },
-        repeatable: true,
-        ...options,
-      })
+      return send(dryRun({ method: 'DELETE', path: path`/users/${id}`, ...options }))
     },
 
     /** Gives a one-time password, valid for a day and one login, and ends all logins of the user. */
-    resetPassword(id: string, options: CallOptions = {}): Promise<{ oneTimePassword: string }> {
+    resetPassword(id: string, options: ChangeOptions = {}): Promise<{ oneTimePassword: string }> {
       return send({ method: 'POST', path: path`/users/${id}/one-time-password`, ...options })
     },
   }

@@ -8,7 +8,7 @@ import type {
   Webhook,
   WebhookEdit,
 } from './event-types.ts'
-import { type CallOptions, path, type Send } from './http.ts'
+import { type CallOptions, type ChangeOptions, path, type Send } from './http.ts'
 import { type OnceOptions, once } from './once.ts'
 import { everyItem } from './pages.ts'
 import type { Page } from './types.ts'
@@ -37,7 +37,7 @@ export function webhooks(send: Send) {
     },
 
     /** Enabling one that was paused takes up its deliveries again. */
-    update(id: string, edit: WebhookEdit, options: CallOptions = {}): Promise<Webhook> {
+    update(id: string, edit: WebhookEdit, options: ChangeOptions = {}): Promise<Webhook> {
       return send({ method: 'PATCH', path: path`/webhooks/${id}`, body: edit, ...options })
     },
 
@@ -61,7 +61,7 @@ export function webhooks(send: Send) {
     },
 
     /** Deletes a webhook with its deliveries. */
-    async delete(id: string, options: CallOptions = {}): Promise<void> {
+    async delete(id: string, options: ChangeOptions = {}): Promise<void> {
       await send({ method: 'DELETE', path: path`/webhooks/${id}`, ...options })
     },
   }
@@ -87,7 +87,7 @@ export function deliveries(send: Send) {
     },
 
     /** Tries one that has ended once more. */
-    redeliver(id: string, options: CallOptions = {}): Promise<Delivery> {
+    redeliver(id: string, options: ChangeOptions = {}): Promise<Delivery> {
       return send({ method: 'POST', path: path`/deliveries/${id}/redeliver`, ...options })
     },
   }

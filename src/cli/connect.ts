@@ -1,17 +1,27 @@
 import { readFileSync } from 'node:fs'
-import { type Client, createClient } from '@mintmark/sdk'
+import { type Client, type ClientOptions, createClient } from '@mintmark/sdk'
+import type { ChangeOption } from './change.ts'
 import { CliError, WRONG_USAGE } from './failure.ts'
 import type { Terminal } from './terminal.ts'
 
 const DEFAULT_URL = 'http://127.0.0.1:8080'
 
 /** A client of the server that MINTMARK_URL names, with the token of MINTMARK_TOKEN[_FILE]. */
-export function connect(terminal: Terminal): Client {
-  return connectTo(terminal, urlOf(terminal.env))
+export function connect(terminal: Terminal, { wait }: Pick<ChangeOption, 'wait'> = {}): Client {
+  return connectTo(terminal, urlOf(terminal.env), {
+    wait: typeof wait === 'string' ? wait : undefined,
+    onAcknowledged: (found) => {
+      terminal.acknowledgement = found
+    },
+  })
 }
 
 /** The same of another server, such as one node of several. */
-export function connectTo({ env }: Terminal, url: string): Client {
+export function connectTo(
+  { env }: Terminal,
+  url: string,
+  changes: NonNullable<ClientOptions['changes']> = {},
+): Client {
   const token = tokenOf(env)
   if (token === undefined) {
     throw new CliError(
@@ -19,7 +29,7 @@ export function connectTo({ env }: Terminal, url: string): Client {
       'This needs a token. Set MINTMARK_TOKEN (or MINTMARK_TOKEN_FILE), or log in: mintmark login',
     )
   }
-  return clientOf({ url, token })
+  return clientOf({ url, token, changes })
 }
 
 /** The same without a token, for logging in. */
@@ -27,7 +37,7 @@ export function connectWithoutToken({ env }: Terminal): Client {
   return clientOf({ url: urlOf(env) })
 }
 
-function clientOf(options: Parameters<typeof createClient>[0]): Client {
+function clientOf(options: ClientOptions): Client {
   try {
     return createClient(options)
   } catch (cause) {

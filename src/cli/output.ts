@@ -14,9 +14,28 @@ export interface Answer extends JsonOption {
   text: () => string
 }
 
-/** The answer of a command: exactly one JSON document, or text for people. */
-export function answer({ stdout }: Terminal, { json, document, text }: Answer): void {
-  stdout.write(`${json === true ? jsonText(document) : text()}\n`)
+/**
+ * The answer of a command: exactly one JSON document, or text for people. Where a change has taken
+ * something away, both say how many nodes have applied it.
+ */
+export function answer(terminal: Terminal, { json, document, text }: Answer): void {
+  const { stdout, acknowledgement } = terminal
+  if (json === true) {
+    const whole =
+      acknowledgement === undefined ? document : Object.assign({}, document, acknowledgement)
+    stdout.write(`${jsonText(whole)}\n`)
+    return
+  }
+  stdout.write(`${text()}\n`)
+  noteAcknowledgement(terminal)
+}
+
+function noteAcknowledgement(terminal: Terminal): void {
+  const { acknowledged, nodes } = terminal.acknowledgement ?? { acknowledged: 1, nodes: 1 }
+  // One node alone has nobody to wait for.
+  if (nodes === 1) return
+  const late = acknowledged < nodes ? ' The others follow, or stop answering by themselves.' : ''
+  note(terminal, `Acknowledged by ${acknowledged} of ${nodes} nodes.${late}`)
 }
 
 /**
@@ -37,6 +56,7 @@ export function answerSecret(
   const [warning = '', ...rest] = wish.after
   note(terminal, styleText('yellow', warning, { stream: terminal.stderr }))
   for (const line of rest) note(terminal, line)
+  noteAcknowledgement(terminal)
 }
 
 /** A table that fits the terminal, or says what to do when there is nothing to show. */

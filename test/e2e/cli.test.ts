@@ -13,6 +13,8 @@ const adminPassword = `${randomBytes(12).toString('base64url')} bench lamp`
 const secrets = [adminToken, adminPassword]
 const uuid = expect.stringMatching(/^[0-9a-f-]{36}$/)
 const ours = /^mm_api_[0-9A-Za-z]{49}$/
+/** What --json says beside a change that took something away; there is one node. */
+const KNOWN = { acknowledged: 1, nodes: 1 }
 let server: ServerProcess
 /** Sets the stage for a command, and looks behind it. */
 let admin: Client
@@ -240,7 +242,7 @@ describe('user, group and role', () => {
     })
     expect((await run('user list')).stdout).toMatch(/^ID +USERNAME +ROLE +ACTIVE/)
     expect((await run('user delete bob')).status).toBe(2)
-    expect(await json('user delete bob --yes')).toEqual({ deleted: made.id })
+    expect(await json('user delete bob --yes')).toEqual({ deleted: made.id, ...KNOWN })
     expect(await run('user show bob')).toMatchObject({
       status: 1,
       stderr: 'There is no user "bob".\n',
@@ -265,7 +267,7 @@ describe('user, group and role', () => {
     await json('role create auditor --scope read --scope export')
     expect(await json('role update auditor --no-scopes')).toMatchObject({ scopes: [] })
     expect((await run('role list')).stdout).toMatch(/^NAME +SCOPES +DESCRIPTION\n/)
-    expect(await json('role delete auditor --yes')).toEqual({ deleted: 'auditor' })
+    expect(await json('role delete auditor --yes')).toEqual({ deleted: 'auditor', ...KNOWN })
   })
 })
 
@@ -357,7 +359,7 @@ describe('client and grant', () => {
       /^CLIENT ID +NAME +TYPE +ACTIVE/,
     )
     expect((await run('client delete changing')).status).toBe(2)
-    expect(await json('client delete changing --yes')).toEqual({ deleted: made.id })
+    expect(await json('client delete changing --yes')).toEqual({ deleted: made.id, ...KNOWN })
     expect(await run('client show changing')).toMatchObject({
       status: 1,
       stderr: 'There is no such client.\n',
@@ -417,7 +419,7 @@ describe('login', () => {
     expect(session).toMatchObject({ status: 0, stderr: expect.stringContaining('MINTMARK_TOKEN') })
 
     expect((await run('whoami', { token })).stdout).toMatch(/^user +alice \(/)
-    expect(await json('logout', { token })).toEqual({ loggedOut: true })
+    expect(await json('logout', { token })).toEqual({ loggedOut: true, ...KNOWN })
     const again = await json('login alice --password-stdin', { input: chosen })
     expect(again).toMatchObject({ token: expect.stringMatching(/^mm_session_/) })
   })

@@ -2,12 +2,13 @@ import { randomUUID } from 'node:crypto'
 import type { NewOAuthClient, OAuthClientEdit, OAuthClientType } from '@mintmark/sdk'
 import { type Command, Option } from 'commander'
 import { answerBlastRadius } from '../blast-radius-text.ts'
+import { type ChangeOption, changing } from '../change.ts'
 import { aboutClient, answerClient } from '../client-text.ts'
 import { grantTypes, jwksOf, signingAlgorithmOf, subjectModeOf } from '../client-values.ts'
 import { leaf, repeated } from '../command.ts'
 import { connect } from '../connect.ts'
 import { wrongUsage } from '../failure.ts'
-import { answer, type JsonOption } from '../output.ts'
+import { answer } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import type { Terminal } from '../terminal.ts'
 import { visible } from '../text.ts'
@@ -15,7 +16,7 @@ import { oneOf } from '../values.ts'
 
 const typeOf = oneOf<OAuthClientType>(['confidential', 'public'])
 
-interface SettingOptions extends JsonOption {
+interface SettingOptions extends ChangeOption {
   redirectUri?: string[]
   postLogoutRedirectUri?: string[]
   grant?: NonNullable<NewOAuthClient['grants']>
@@ -89,7 +90,7 @@ interface UpdateOptions extends Omit<SettingOptions, 'jwks'> {
 }
 
 function updateClient(client: Command, terminal: Terminal): void {
-  const command = leaf(client, 'update', {
+  const command = changing(client, 'update', {
     summary: 'Change an OAuth client; disabling it revokes all that it was given',
     details: 'Lists replace the ones so far. Its client id and type cannot be changed.',
     examples: [
@@ -115,7 +116,7 @@ function updateClient(client: Command, terminal: Terminal): void {
     .option('--yes', 'do not ask before disabling')
     .action(async (id: string, options: UpdateOptions) => {
       const edit = editOf(options)
-      const { clients } = connect(terminal)
+      const { clients } = connect(terminal, options)
       if (options.dryRun === true) {
         const onlyDisables = edit.active === false && Object.keys(edit).length === 1
         if (!onlyDisables) throw wrongUsage('--dry-run is for --disable alone.')
@@ -132,17 +133,17 @@ function updateClient(client: Command, terminal: Terminal): void {
 }
 
 function replaceSecret(client: Command, terminal: Terminal): void {
-  leaf(client, 'secret', {
+  changing(client, 'secret', {
     summary: 'Replace the secret of a client; the old one dies at once',
     details:
       'Only the new secret goes to stdout. Does not ask first: a leaked secret must die fast. Tokens that the client has stay.',
     examples: ['SECRET="$(mintmark client secret portal)"'],
   })
     .argument('<client>', 'client id or id')
-    .action(async (id: string, options: JsonOption) => {
+    .action(async (id: string, options: ChangeOption) => {
       // With a key a lost answer, and the secret in it, is asked for again.
       const once = { idempotencyKey: randomUUID() }
-      const next = await connect(terminal).clients.replaceSecret(id, once)
+      const next = await connect(terminal, options).clients.replaceSecret(id, once)
       answerClient(terminal, { options, client: next, verb: 'Replaced the secret of' })
     })
 }

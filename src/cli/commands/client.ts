@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { answerBlastRadius } from '../blast-radius-text.ts'
+import { type ChangeOption, changing } from '../change.ts'
 import { aboutClient } from '../client-text.ts'
 import { branch, leaf } from '../command.ts'
 import { connect } from '../connect.ts'
@@ -64,15 +65,15 @@ function showClient(client: Command, terminal: Terminal): void {
 }
 
 function deleteClient(client: Command, terminal: Terminal): void {
-  leaf(client, 'delete', {
+  changing(client, 'delete', {
     summary: 'Delete a client and revoke all that it was given',
     examples: ['mintmark client delete portal --yes'],
   })
     .argument('<client>', 'client id or id')
     .option('--dry-run', 'only show which tokens would be hit')
     .option('--yes', 'do not ask')
-    .action(async (id: string, options: JsonOption & { yes?: boolean; dryRun?: boolean }) => {
-      const { clients } = connect(terminal)
+    .action(async (id: string, options: ChangeOption & { yes?: boolean; dryRun?: boolean }) => {
+      const { clients } = connect(terminal, options)
       if (options.dryRun === true) {
         answerBlastRadius(terminal, options, await clients.deleteDryRun(id))
         return

@@ -1,11 +1,12 @@
 import type { Client, OAuthGrant, OAuthGrantQuery } from '@mintmark/sdk'
 import type { Command } from 'commander'
 import { answerBlastRadius } from '../blast-radius-text.ts'
+import { type ChangeOption, changing } from '../change.ts'
 import { branch, leaf } from '../command.ts'
 import { connect } from '../connect.ts'
 import { type ListOptions, paged, printList } from '../list.ts'
 import { clientIdOf, grantId, userIdOf } from '../names.ts'
-import { answer, day, type JsonOption, orDash } from '../output.ts'
+import { answer, day, orDash } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 
 export function grantCommands(program: Command, terminal: Terminal): void {
@@ -47,20 +48,20 @@ function listGrants(grant: Command, terminal: Terminal): void {
 }
 
 function withdrawGrant(grant: Command, terminal: Terminal): void {
-  leaf(grant, 'withdraw', {
+  changing(grant, 'withdraw', {
     summary: 'Withdraw a grant; all tokens that came of it are dead when this returns',
     details: 'Does not ask first: the user can let the client in again.',
     examples: ['mintmark grant withdraw <id>'],
   })
     .argument('<id>', 'id of the grant')
     .option('--dry-run', 'only show which tokens would be hit')
-    .action(async (id: string, options: JsonOption & { dryRun?: boolean }) => {
+    .action(async (id: string, options: ChangeOption & { dryRun?: boolean }) => {
       if (options.dryRun === true) {
-        const radius = await connect(terminal).grants.withdrawDryRun(grantId(id))
+        const radius = await connect(terminal, options).grants.withdrawDryRun(grantId(id))
         answerBlastRadius(terminal, options, radius)
         return
       }
-      const done = await connect(terminal).grants.withdraw(grantId(id))
+      const done = await connect(terminal, options).grants.withdraw(grantId(id))
       answer(terminal, {
         ...options,
         document: done,

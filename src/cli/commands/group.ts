@@ -1,6 +1,7 @@
 import type { Client, Group, Member, Mode } from '@mintmark/sdk'
 import type { Command } from 'commander'
 import { answerBlastRadius } from '../blast-radius-text.ts'
+import { type ChangeOption, changing } from '../change.ts'
 import { branch, leaf } from '../command.ts'
 import { connect } from '../connect.ts'
 import { wrongUsage } from '../failure.ts'
@@ -82,15 +83,15 @@ function showGroup(group: Command, terminal: Terminal): void {
 }
 
 function updateGroup(group: Command, terminal: Terminal): void {
-  leaf(group, 'update', { summary: 'Rename or describe a group' })
+  changing(group, 'update', { summary: 'Rename or describe a group' })
     .argument('<group>', 'name or id')
     .option('--name <name>', 'new name')
     .option('--description <text>', 'new description')
     .action(
-      async (group: string, options: JsonOption & { name?: string; description?: string }) => {
+      async (group: string, options: ChangeOption & { name?: string; description?: string }) => {
         const { name, description } = options
         if (name === undefined && description === undefined) throw wrongUsage('Say what to change.')
-        const client = connect(terminal)
+        const client = connect(terminal, options)
         const changed = await client.groups.update(await groupIdOf(client, group), {
           ...(name === undefined ? {} : { name }),
           ...(description === undefined ? {} : { description }),
@@ -101,12 +102,12 @@ function updateGroup(group: Command, terminal: Terminal): void {
 }
 
 function deleteGroup(group: Command, terminal: Terminal): void {
-  leaf(group, 'delete', { summary: 'Delete a group with its memberships' })
+  changing(group, 'delete', { summary: 'Delete a group with its memberships' })
     .argument('<group>', 'name or id')
     .option('--dry-run', 'only show which tokens would be hit')
     .option('--yes', 'do not ask')
-    .action(async (name: string, options: JsonOption & { yes?: boolean; dryRun?: boolean }) => {
-      const client = connect(terminal)
+    .action(async (name: string, options: ChangeOption & { yes?: boolean; dryRun?: boolean }) => {
+      const client = connect(terminal, options)
       const id = await groupIdOf(client, name)
       if (options.dryRun === true) {
         answerBlastRadius(terminal, options, await client.groups.deleteDryRun(id))
@@ -121,16 +122,16 @@ function deleteGroup(group: Command, terminal: Terminal): void {
 }
 
 function addMember(group: Command, terminal: Terminal): void {
-  leaf(group, 'add-member', {
+  changing(group, 'add-member', {
     summary: 'Add a member, or change the mode of one',
     examples: ['mintmark group add-member builders alice WRITE'],
   })
     .argument('<group>', 'name or id')
     .argument('<user>', 'username or id')
     .argument('[mode]', 'READ, WRITE or ADMIN (default: READ)', modeOf)
-    .action(async (...words: [string, string, Mode | undefined, JsonOption]) => {
+    .action(async (...words: [string, string, Mode | undefined, ChangeOption]) => {
       const [group, user, mode = 'READ', options] = words
-      const client = connect(terminal)
+      const client = connect(terminal, options)
       const ids = await idsOf(client, { group, user })
       await client.groups.setMember(ids.groupId, ids.userId, mode)
       answer(terminal, {
@@ -142,14 +143,14 @@ function addMember(group: Command, terminal: Terminal): void {
 }
 
 function removeMember(group: Command, terminal: Terminal): void {
-  leaf(group, 'remove-member', {
+  changing(group, 'remove-member', {
     summary: 'Remove a member; what the group gave is gone from all their tokens at once',
     examples: ['mintmark group remove-member builders alice'],
   })
     .argument('<group>', 'name or id')
     .argument('<user>', 'username or id')
-    .action(async (group: string, user: string, options: JsonOption) => {
-      const client = connect(terminal)
+    .action(async (group: string, user: string, options: ChangeOption) => {
+      const client = connect(terminal, options)
       const ids = await idsOf(client, { group, user })
       await client.groups.removeMember(ids.groupId, ids.userId)
       answer(terminal, {

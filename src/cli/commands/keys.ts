@@ -1,5 +1,6 @@
 import type { Key, RotatableKeys } from '@mintmark/sdk'
 import { Argument, type Command } from 'commander'
+import { type ChangeOption, changing } from '../change.ts'
 import { branch, leaf } from '../command.ts'
 import { connect } from '../connect.ts'
 import { rewrap } from '../offline.ts'
@@ -34,7 +35,7 @@ const CONSEQUENCES: Record<RotatableKeys, string> = {
 
 function rotateKeys(keys: Command, terminal: Terminal): void {
   const purposes = Object.keys(CONSEQUENCES)
-  leaf(keys, 'rotate', {
+  changing(keys, 'rotate', {
     summary: 'Replace the keys of a purpose; nothing that was issued stops working',
     details:
       'New keys do all new work at once. The old ones are retired: they verify until everything made with them is over, and are deleted then. oauth: both signing keys of the OpenID provider. s7: the signing key of S7 access tokens; resource servers that keep its public key must fetch it anew. jwt: the signing key of the tokens of mintmark token jwt. pepper: the key of the digests of secrets.',
@@ -44,8 +45,8 @@ function rotateKeys(keys: Command, terminal: Terminal): void {
       new Argument('[purpose]', 'which keys').choices(purposes).default('oauth', 'oauth'),
     )
     .option('--yes', 'do not ask')
-    .action(async (purpose: RotatableKeys, options: JsonOption & { yes?: boolean }) => {
-      const client = connect(terminal)
+    .action(async (purpose: RotatableKeys, options: ChangeOption & { yes?: boolean }) => {
+      const client = connect(terminal, options)
       const question = `Rotate the ${purpose} keys? ${CONSEQUENCES[purpose]}`
       await confirm(terminal, { yes: options.yes, question })
       const items = await client.keys.rotate(purpose)

@@ -1,5 +1,6 @@
 import { type Credentials, MintmarkError, type Session } from '@mintmark/sdk'
 import type { Command } from 'commander'
+import { type ChangeOption, changing } from '../change.ts'
 import { leaf } from '../command.ts'
 import { connect, connectWithoutToken } from '../connect.ts'
 import { CliError } from '../failure.ts'
@@ -43,11 +44,11 @@ export function loginCommands(program: Command, terminal: Terminal): void {
       })
     })
 
-  leaf(program, 'logout', {
+  changing(program, 'logout', {
     summary: 'End the session that MINTMARK_TOKEN belongs to',
     examples: ['mintmark logout && unset MINTMARK_TOKEN'],
-  }).action(async (options: JsonOption) => {
-    await connect(terminal).session.logout()
+  }).action(async (options: ChangeOption) => {
+    await connect(terminal, options).session.logout()
     answer(terminal, {
       ...options,
       document: { loggedOut: true },

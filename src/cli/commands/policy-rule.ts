@@ -1,9 +1,11 @@
 import type { TokenKind, TokenRule, TokenRuleSettings } from '@mintmark/sdk'
 import { type Command, InvalidArgumentError } from 'commander'
+import { type ChangeOption, changing } from '../change.ts'
 import { branch, leaf, repeated } from '../command.ts'
 import { connect } from '../connect.ts'
 import { answer, type JsonOption, tableOr } from '../output.ts'
-import { note, type Terminal } from '../terminal.ts'
+import type { Terminal } from '../terminal.ts'
+import { visible } from '../text.ts'
 import { durationSeconds, oneOf, seconds } from '../values.ts'
 
 const KINDS: readonly TokenKind[] = [
@@ -16,7 +18,7 @@ const KINDS: readonly TokenKind[] = [
 ]
 const CREATORS: readonly TokenRule['createdBy'][] = ['anyone', 'group_admins', 'admins']
 
-interface RuleOptions extends JsonOption {
+interface RuleOptions extends ChangeOption {
   description?: string
   kind?: TokenKind[]
   group?: string[]
@@ -37,12 +39,18 @@ export function ruleCommands(policy: Command, terminal: Terminal): void {
   listRules(rule, terminal)
   setRule(rule, terminal)
 
-  leaf(rule, 'remove', { summary: 'Remove a rule', examples: ['mintmark policy rule remove ci'] })
+  changing(rule, 'remove', {
+    summary: 'Remove a rule',
+    examples: ['mintmark policy rule remove ci'],
+  })
     .argument('<name>')
-    .action(async (name: string, options: JsonOption) => {
-      await connect(terminal).policy.removeRule(name)
-      if (options.json === true) answer(terminal, { ...options, document: {}, text: () => '' })
-      else note(terminal, `Removed the rule ${name}.`)
+    .action(async (name: string, options: ChangeOption) => {
+      await connect(terminal, options).policy.removeRule(name)
+      answer(terminal, {
+        ...options,
+        document: { removed: name },
+        text: () => `Removed the rule ${visible(name)}.`,
+      })
     })
 }
 
@@ -68,7 +76,7 @@ function listRules(rule: Command, terminal: Terminal): void {
 }
 
 function setRule(rule: Command, terminal: Terminal): void {
-  leaf(rule, 'set', {
+  changing(rule, 'set', {
     summary: 'Make a rule, or replace the one of that name',
     details:
       'Of all rules that apply to a token, and of the policy itself, the strictest counts. What is left out, the rule says nothing about. Try it before with `mintmark policy test`.',
@@ -92,15 +100,18 @@ function setRule(rule: Command, terminal: Terminal): void {
     .option('--created-by <who>', 'anyone, group_admins or admins', oneOf(CREATORS))
     .option('--rate <requests/time>', 'uses of each token, such as 600/1m', rateOf)
     .option('--notice <time>', 'how long before the end to tell; may be repeated', each(seconds))
-    .action(async (name: string, { json, ...options }: RuleOptions) => {
-      const { tokenRules } = await connect(terminal).policy.setRule(name, settingsOf(options))
+    .action(async (name: string, options: RuleOptions) => {
+      const { tokenRules } = await connect(terminal, options).policy.setRule(
+        name,
+        settingsOf(options),
+      )
       const made = tokenRules.find((each) => each.name.toLowerCase() === name.toLowerCase())
       const text = () => (made === undefined ? name : `${made.name}: ${sayingOf(made)}`)
-      answer(terminal, { ...(json === undefined ? {} : { json }), document: made, text })
+      answer(terminal, { ...options, document: made, text })
     })
 }
 
-function settingsOf(options: Omit<RuleOptions, 'json'>): TokenRuleSettings {
+function settingsOf(options: RuleOptions): TokenRuleSettings {
   const { requireDescription, notice = [], description = '', createdBy = 'anyone' } = options
   return {
     description,

@@ -1,5 +1,6 @@
 import type { Policy } from '@mintmark/sdk'
 import type { Command } from 'commander'
+import { type ChangeOption, changing } from '../change.ts'
 import { branch, leaf } from '../command.ts'
 import { connect } from '../connect.ts'
 import { wrongUsage } from '../failure.ts'
@@ -20,7 +21,7 @@ export function policyCommands(program: Command, terminal: Terminal): void {
     },
   )
 
-  leaf(policy, 'set', {
+  changing(policy, 'set', {
     summary: 'Change the policy',
     details:
       'Numbers of seconds may be written like 90d or 12h. `none` takes an optional limit away. Rules about tokens have commands of their own: `policy rule`.',
@@ -31,8 +32,8 @@ export function policyCommands(program: Command, terminal: Terminal): void {
     ],
   })
     .argument('<key=value...>', 'keys as `policy show` names them')
-    .action(async (pairs: string[], options: JsonOption) => {
-      const client = connect(terminal)
+    .action(async (pairs: string[], options: ChangeOption) => {
+      const client = connect(terminal, options)
       const known = settingsOf(await client.policy.get())
       const document = await client.policy.update(editOf(pairs, known))
       answer(terminal, { ...options, document, text: () => spelled(document) })

@@ -1,5 +1,6 @@
 import type { Role } from '@mintmark/sdk'
 import type { Command } from 'commander'
+import { type ChangeOption, changing } from '../change.ts'
 import { branch, leaf, repeated } from '../command.ts'
 import { connect } from '../connect.ts'
 import { wrongUsage } from '../failure.ts'
@@ -9,7 +10,7 @@ import { facts } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
 import { visible } from '../text.ts'
 
-interface RoleOptions extends JsonOption {
+interface RoleOptions extends ChangeOption {
   description?: string
   scope?: string[]
 }
@@ -57,7 +58,7 @@ function createRole(role: Command, terminal: Terminal): void {
 }
 
 function updateRole(role: Command, terminal: Terminal): void {
-  leaf(role, 'update', {
+  changing(role, 'update', {
     summary: 'Change a role; scopes taken away are gone from all tokens at once',
     examples: ['mintmark role update deployer --scope deploy'],
   })
@@ -68,17 +69,17 @@ function updateRole(role: Command, terminal: Terminal): void {
     .action(async (name: string, options: RoleOptions & { scopes: boolean }) => {
       const edit = { ...editOf(options), ...(options.scopes ? {} : { scopes: [] }) }
       if (Object.keys(edit).length === 0) throw wrongUsage('Say what to change.')
-      const changed = await connect(terminal).roles.update(name, edit)
+      const changed = await connect(terminal, options).roles.update(name, edit)
       answer(terminal, { ...options, document: changed, text: () => about(changed) })
     })
 }
 
 function deleteRole(role: Command, terminal: Terminal): void {
-  leaf(role, 'delete', { summary: 'Delete a role; everyone loses it' })
+  changing(role, 'delete', { summary: 'Delete a role; everyone loses it' })
     .argument('<name>', 'name of the role')
     .option('--yes', 'do not ask')
-    .action(async (name: string, options: JsonOption & { yes?: boolean }) => {
-      const client = connect(terminal)
+    .action(async (name: string, options: ChangeOption & { yes?: boolean }) => {
+      const client = connect(terminal, options)
       const question = `Delete the role "${visible(name)}"? Everyone loses it.`
       await confirm(terminal, { yes: options.yes, question })
       await client.roles.delete(name)

@@ -1,10 +1,10 @@
 import type { TokenEdit } from '@mintmark/sdk'
 import type { Command } from 'commander'
-import { leaf } from '../command.ts'
+import { type ChangeOption, changing } from '../change.ts'
 import { connect } from '../connect.ts'
 import { wrongUsage } from '../failure.ts'
 import { tokenId } from '../names.ts'
-import { answer, type JsonOption } from '../output.ts'
+import { answer } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { aboutToken } from '../token-text.ts'
 import { jsonObject } from '../values.ts'
@@ -16,7 +16,7 @@ export function changeTokenCommands(token: Command, terminal: Terminal): void {
 }
 
 function updateToken(token: Command, terminal: Terminal): void {
-  leaf(token, 'update', {
+  changing(token, 'update', {
     summary: 'Change name, description or metadata; rights are fixed',
     examples: ['mintmark token update <id> --name nightly-build'],
   })
@@ -24,7 +24,7 @@ function updateToken(token: Command, terminal: Terminal): void {
     .option('--name <name>', 'new name')
     .option('--description <text>', 'new description')
     .option('--metadata <json>', 'replaces the metadata', jsonObject)
-    .action(async (id: string, options: JsonOption & TokenEdit) => {
+    .action(async (id: string, options: ChangeOption & TokenEdit) => {
       const { name, description, metadata } = options
       const edit: TokenEdit = {
         ...(name === undefined ? {} : { name }),
@@ -32,21 +32,21 @@ function updateToken(token: Command, terminal: Terminal): void {
         ...(metadata === undefined ? {} : { metadata }),
       }
       if (Object.keys(edit).length === 0) throw wrongUsage('Say what to change.')
-      const changed = await connect(terminal).tokens.update(tokenId(id), edit)
+      const changed = await connect(terminal, options).tokens.update(tokenId(id), edit)
       answer(terminal, { ...options, document: changed, text: () => aboutToken(changed) })
     })
 }
 function quarantineToken(token: Command, terminal: Terminal): void {
-  leaf(token, 'quarantine', {
+  changing(token, 'quarantine', {
     summary: 'Refuse a token, and what is derived from it, until it is released',
     details: 'Each use of it meanwhile is told as an event.',
     examples: ['mintmark token quarantine <id> --reason "seen in a chat"'],
   })
     .argument('<id>', 'id of the token')
     .option('--reason <text>', 'for the audit trail')
-    .action(async (id: string, options: JsonOption & { reason?: string }) => {
+    .action(async (id: string, options: ChangeOption & { reason?: string }) => {
       const wish = options.reason === undefined ? {} : { reason: options.reason }
-      const done = await connect(terminal).tokens.quarantine(tokenId(id), wish)
+      const done = await connect(terminal, options).tokens.quarantine(tokenId(id), wish)
       const text = () =>
         done.tokens.length === 0
           ? 'It was quarantined already. Nothing was changed.'
@@ -56,15 +56,15 @@ function quarantineToken(token: Command, terminal: Terminal): void {
 }
 
 function releaseToken(token: Command, terminal: Terminal): void {
-  leaf(token, 'release', {
+  changing(token, 'release', {
     summary: 'Release a token from quarantine, with what was quarantined with it',
     examples: ['mintmark token release <id> --reason "a false alarm"'],
   })
     .argument('<id>', 'id of the token')
     .option('--reason <text>', 'for the audit trail')
-    .action(async (id: string, options: JsonOption & { reason?: string }) => {
+    .action(async (id: string, options: ChangeOption & { reason?: string }) => {
       const wish = options.reason === undefined ? {} : { reason: options.reason }
-      const done = await connect(terminal).tokens.release(tokenId(id), wish)
+      const done = await connect(terminal, options).tokens.release(tokenId(id), wish)
       const text = () => ['Released:', ...done.tokens].join('\n  ')
       answer(terminal, { ...options, document: done, text })
     })

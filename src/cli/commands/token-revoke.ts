@@ -2,21 +2,21 @@ import { randomUUID } from 'node:crypto'
 import type { BulkWish } from '@mintmark/sdk'
 import type { Command } from 'commander'
 import { aboutBlastRadius, answerBlastRadius } from '../blast-radius-text.ts'
+import { type ChangeOption, changing } from '../change.ts'
 import { leaf } from '../command.ts'
 import { connect } from '../connect.ts'
 import { CliError, wrongUsage } from '../failure.ts'
 import { aboutJob, followJob } from '../follow-job.ts'
 import { tokenId } from '../names.ts'
-import { answer, type JsonOption } from '../output.ts'
+import { answer } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import { note, type Terminal } from '../terminal.ts'
 import { expiresAt, expiry } from '../values.ts'
 
-interface BulkOptions extends JsonOption {
+interface BulkOptions extends ChangeOption {
   reason?: string
   dryRun?: boolean
   yes?: boolean
-  wait: boolean
 }
 
 /** What ends tokens: one, or all that a query means. */
@@ -26,7 +26,7 @@ export function revokeTokenCommands(token: Command, terminal: Terminal): void {
 }
 
 function revokeToken(token: Command, terminal: Terminal): void {
-  const command = leaf(token, 'revoke', {
+  const command = changing(token, 'revoke', {
     summary: 'Revoke a token for good, with its family; dead when this returns',
     details:
       'Does not ask first: a leaked token must die fast. With --query all tokens that it selects, after a look at what that hits; the server goes on by itself when this command is stopped.',
@@ -55,7 +55,7 @@ function revokeToken(token: Command, terminal: Terminal): void {
 }
 
 async function revokeOne(terminal: Terminal, id: string, options: BulkOptions): Promise<void> {
-  const { tokens } = connect(terminal)
+  const { tokens } = connect(terminal, options)
   if (options.dryRun === true) {
     const radius = await (id === 'self'
       ? tokens.revokeSelfDryRun()
@@ -103,7 +103,7 @@ function bulkOptions(command: Command): Command {
 }
 
 async function runBulk(terminal: Terminal, wish: BulkWish, options: BulkOptions): Promise<void> {
-  const client = connect(terminal)
+  const client = connect(terminal, options)
   const radius = await client.tokens.bulkDryRun(wish)
   if (options.dryRun === true) {
     answerBlastRadius(terminal, options, radius)
@@ -115,7 +115,7 @@ async function runBulk(terminal: Terminal, wish: BulkWish, options: BulkOptions)
   await confirm(terminal, { yes: options.yes, question })
   // With a key a lost answer makes no second job.
   const started = await client.tokens.bulk(wish, { idempotencyKey: randomUUID() })
-  const job = options.wait ? await followJob(terminal, client, started) : started
+  const job = options.wait === false ? started : await followJob(terminal, client, started)
   answer(terminal, { ...options, document: job, text: () => aboutJob(job) })
   if (job.state === 'failed') throw new CliError('job_failed', job.problem ?? 'The job failed.')
 }

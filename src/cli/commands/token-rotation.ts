@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { IssuedToken, Rotation, RotationCallers } from '@mintmark/sdk'
 import type { Command } from 'commander'
-import { leaf } from '../command.ts'
+import { type ChangeOption, changing } from '../change.ts'
 import { connect } from '../connect.ts'
 import { wrongUsage } from '../failure.ts'
 import { tokenId } from '../names.ts'
-import { answer, type JsonOption, minute, orDash, tableOr } from '../output.ts'
+import { answer, minute, orDash, tableOr } from '../output.ts'
 import { facts } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
 import { answerToken } from '../token-text.ts'
@@ -17,7 +17,7 @@ export function rotateTokenCommands(token: Command, terminal: Terminal): void {
 }
 
 function rotateToken(token: Command, terminal: Terminal): void {
-  leaf(token, 'rotate', {
+  changing(token, 'rotate', {
     summary:
       'Replace a token by a successor with the same rights; the old secret goes on for a while',
     details: 'Only the new secret goes to stdout. docs/guide/rotation.md goes through it.',
@@ -38,7 +38,7 @@ function rotateToken(token: Command, terminal: Terminal): void {
       '30d, 12h, 15m, an RFC 3339 instant, or never (default: as before)',
       (text) => expiry(text, terminal.now()),
     )
-    .action(async (id: string, options: JsonOption & { expires?: string; overlap?: number }) => {
+    .action(async (id: string, options: ChangeOption & { expires?: string; overlap?: number }) => {
       const { expires, overlap } = options
       const wish = {
         ...(expires === undefined ? {} : { expiresAt: expiresAt(expires) }),
@@ -46,7 +46,7 @@ function rotateToken(token: Command, terminal: Terminal): void {
       }
       // With a key a lost answer, and the secret in it, is asked for again.
       const once = { idempotencyKey: randomUUID() }
-      const next = await connect(terminal).tokens.rotate(tokenId(id), wish, once)
+      const next = await connect(terminal, options).tokens.rotate(tokenId(id), wish, once)
       answerToken(terminal, { options, token: next, verb: 'Rotated', more: overlapOf(next, id) })
     })
 }
@@ -59,13 +59,13 @@ function overlapOf({ overlapEndsAt }: IssuedToken, oldId: string): string[] {
   ]
 }
 
-interface RotationOptions extends JsonOption {
+interface RotationOptions extends ChangeOption {
   finish?: boolean
   extend?: number
 }
 
 function showRotation(token: Command, terminal: Terminal): void {
-  leaf(token, 'rotation', {
+  changing(token, 'rotation', {
     summary: 'Show who still uses the old secret of a rotated token; finish or extend the overlap',
     examples: [
       'mintmark token rotation <id>',
@@ -82,12 +82,9 @@ function showRotation(token: Command, terminal: Terminal): void {
     })
 }
 
-function changed(
-  terminal: Terminal,
-  id: string,
-  { finish, extend }: RotationOptions,
-): Promise<Rotation> {
-  const { tokens } = connect(terminal)
+function changed(terminal: Terminal, id: string, options: RotationOptions): Promise<Rotation> {
+  const { finish, extend } = options
+  const { tokens } = connect(terminal, options)
   if (finish === true && extend !== undefined) {
     throw wrongUsage('Finish the rotation or extend it, not both.')
   }

@@ -1,6 +1,7 @@
 import type { Client, GlobalRole, UserEdit, UserKind, UserWithRights } from '@mintmark/sdk'
 import type { Command } from 'commander'
 import { answerBlastRadius } from '../blast-radius-text.ts'
+import { type ChangeOption, changing } from '../change.ts'
 import { branch, leaf, repeated } from '../command.ts'
 import { connect } from '../connect.ts'
 import { wrongUsage } from '../failure.ts'
@@ -16,7 +17,7 @@ import { jsonObject, oneOf } from '../values.ts'
 const globalRoleOf = oneOf<GlobalRole>(['ADMIN', 'USER'])
 const kindOf = oneOf<UserKind>(['person', 'service'])
 
-interface ProfileOptions extends JsonOption {
+interface ProfileOptions extends ChangeOption {
   displayName?: string
   email?: string
   globalRole?: GlobalRole
@@ -130,7 +131,7 @@ function showUser(user: Command, terminal: Terminal): void {
 }
 
 function updateUser(user: Command, terminal: Terminal): void {
-  const command = leaf(user, 'update', {
+  const command = changing(user, 'update', {
     summary: 'Change, disable or enable a user',
     details:
       'What is taken away binds at once, on all tokens of the user. Disabling also ends the user’s logins.',
@@ -146,7 +147,7 @@ function updateUser(user: Command, terminal: Terminal): void {
     .option('--remove-role <name>', 'take this role away; may be repeated', repeated)
     .option('--dry-run', 'with --disable alone: only show which tokens would be hit')
     .action(async (name: string, options: UpdateOptions) => {
-      const client = connect(terminal)
+      const client = connect(terminal, options)
       const id = await userIdOf(client, name)
       const edit = await editOf(client, id, options)
       if (options.dryRun === true) {
@@ -179,15 +180,15 @@ function onlyDisables(edit: UserEdit): boolean {
 }
 
 function deleteUser(user: Command, terminal: Terminal): void {
-  leaf(user, 'delete', {
+  changing(user, 'delete', {
     summary: 'Delete a user and revoke everything of theirs',
     examples: ['mintmark user delete bob --yes'],
   })
     .argument('<user>', 'username or id')
     .option('--dry-run', 'only show which tokens would be hit')
     .option('--yes', 'do not ask')
-    .action(async (name: string, options: JsonOption & { yes?: boolean; dryRun?: boolean }) => {
-      const client = connect(terminal)
+    .action(async (name: string, options: ChangeOption & { yes?: boolean; dryRun?: boolean }) => {
+      const client = connect(terminal, options)
       const id = await userIdOf(client, name)
       if (options.dryRun === true) {
         answerBlastRadius(terminal, options, await client.users.deleteDryRun(id))
@@ -205,14 +206,14 @@ function deleteUser(user: Command, terminal: Terminal): void {
 }
 
 function resetPassword(user: Command, terminal: Terminal): void {
-  leaf(user, 'reset-password', {
+  changing(user, 'reset-password', {
     summary: 'Give a user a one-time password and end their logins',
     details: 'Only the password goes to stdout.',
     examples: ['mintmark user reset-password alice'],
   })
     .argument('<user>', 'username or id')
-    .action(async (name: string, options: JsonOption) => {
-      const client = connect(terminal)
+    .action(async (name: string, options: ChangeOption) => {
+      const client = connect(terminal, options)
       const id = await userIdOf(client, name)
       const { oneTimePassword } = await client.users.resetPassword(id)
       answerSecret(terminal, {
