@@ -23,7 +23,7 @@ it(`${RUNS} random chains of credentials end in none beyond its maker or owner`,
       throw new Error(context, { cause: error })
     })
   }
-  for (const way of ['create', 'child', 'rotate', 'update', 'exchange', 'offline']) {
+  for (const way of ['create', 'child', 'rotate', 'update', 'exchange', 'offline', 'imported']) {
     expect(figures[way], `${way} ${JSON.stringify(figures)}`).toBeGreaterThan(RUNS / 10)
   }
   expect(figures.beyond_rights).toBeGreaterThan(RUNS / 10)

@@ -1,7 +1,8 @@
 import type { Caller } from '../../src/core/caller.ts'
-import { CoreError } from '../../src/core/errors.ts'
+import { CoreError, type ErrorCode } from '../../src/core/errors.ts'
 import type { Mode } from '../../src/core/groups/group.ts'
 import type { GroupId, TokenId } from '../../src/core/id.ts'
+import type { RowWish } from '../../src/core/imports/import.ts'
 import { nameOf } from '../../src/core/revocations/feed.ts'
 import type { Rights } from '../../src/core/rights.ts'
 import type { Limits } from '../../src/core/tokens/token.ts'
@@ -226,6 +227,43 @@ const WAYS: Record<string, Way> = {
         rights: signed.rights,
         expiresAtMs: signed.expiresAtMs,
       },
+    }
+  },
+  /** An administrator takes a secret of the owner's over, now and then one that is a token's already. */
+  async import(run, by) {
+    const { dice, t, figures } = run
+    const isTaken = by.signed === undefined && dice.chance(0.2)
+    const name = nameIn(run)
+    const secret = isTaken ? by.secret : `of-another-system-${name}`
+    const { groups, ...limits } = wishOf(run)
+    const ends = [undefined, null, t.clock.now() + 1000 + dice.number(90_000)]
+    const expiresAtMs = dice.pick(ends)
+    const row = {
+      row: 1,
+      secret,
+      name,
+      owner: `walker ${figures.runs}`,
+      kind: dice.chance(0.8) ? ('api' as const) : ('service' as const),
+      ...(limits as Partial<RowWish>),
+      ...(groups ? { groups: groups.map(({ id, mode }) => ({ group: id, mode })) } : {}),
+      ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+    }
+    const wish = { importId: name, dryRun: false, createOwners: undefined, createGroups: false }
+    const [verdict] = await t.core.importTokens({ caller: t.admin, wish: { ...wish, rows: [row] } })
+    if (verdict?.code !== undefined) throw new CoreError(verdict.code as ErrorCode, 'Refused.')
+    if (isTaken) {
+      if (verdict?.outcome !== 'exists') throw new Error(`${by.name} is a second token now.`)
+      return by
+    }
+    if (verdict?.tokenId === undefined) throw new Error('Nothing was imported.')
+    if ((await run.judge(secret)).active) figures.imported = (figures.imported ?? 0) + 1
+    return {
+      name,
+      way: 'import',
+      secret,
+      tokenId: verdict.tokenId,
+      madeBy: undefined,
+      hangsOnMaker: false,
     }
   },
   async revoke(run, by) {
