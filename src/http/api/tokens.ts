@@ -127,6 +127,20 @@ async function wishOf(w: Writes, body: Static<typeof NewToken>): Promise<TokenWi
   }
 }
 
+type QuarantineWish = Parameters<Writes['quarantineToken']>[0]
+
+/** Into quarantine, and out of it again. */
+const QUARANTINES = {
+  quarantine: {
+    summary: 'Refuse a token and what is derived from it until it is released',
+    change: (w: Writes, wish: QuarantineWish) => w.quarantineToken(wish),
+  },
+  release: {
+    summary: 'Release a token from quarantine, with what was quarantined with it',
+    change: (w: Writes, wish: QuarantineWish) => w.releaseToken(wish),
+  },
+}
+
 export function tokenRoutes(app: Scope, { core, config }: ApiParts): void {
   const acknowledgement = (request: FastifyRequest) => acknowledgementOf(request, { core, config })
   const list = core.cursors('tokens')
@@ -285,43 +299,20 @@ export function tokenRoutes(app: Scope, { core, config }: ApiParts): void {
     },
   )
 
-  app.post(
-    '/tokens/:id/quarantine',
-    {
-      schema: {
-        tags,
-        summary: 'Refuse a token and what is derived from it until it is released',
-        params,
-        body: Reason,
-        response: { 200: Quarantine, ...problems },
+  for (const [action, { summary, change }] of Object.entries(QUARANTINES)) {
+    app.post(
+      `/tokens/:id/${action}`,
+      {
+        schema: { tags, summary, params, body: Reason, response: { 200: Quarantine, ...problems } },
       },
-    },
-    async (request) => {
-      const caller = callerOf(request)
-      const id = request.params.id as TokenId
-      const reason = request.body?.reason ?? ''
-      return core.write((w) => w.quarantineToken({ caller, id, reason }))
-    },
-  )
-
-  app.post(
-    '/tokens/:id/release',
-    {
-      schema: {
-        tags,
-        summary: 'Release a token from quarantine, with what was quarantined with it',
-        params,
-        body: Reason,
-        response: { 200: Quarantine, ...problems },
+      async (request) => {
+        const caller = callerOf(request)
+        const id = request.params.id as TokenId
+        const reason = request.body?.reason ?? ''
+        return core.write((w) => change(w, { caller, id, reason }))
       },
-    },
-    async (request) => {
-      const caller = callerOf(request)
-      const id = request.params.id as TokenId
-      const reason = request.body?.reason ?? ''
-      return core.write((w) => w.releaseToken({ caller, id, reason }))
-    },
-  )
+    )
+  }
 
   app.delete(
     '/tokens/:id',
