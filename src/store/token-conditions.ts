@@ -1,5 +1,5 @@
 import { type RawBuilder, type SqlBool, sql } from 'kysely'
-import type { Period, TimeField, TokenQuery, TokenTest } from '../core/tokens/filter.ts'
+import type { PartField, Period, TimeField, TokenQuery, TokenTest } from '../core/tokens/filter.ts'
 import type { TokenState } from '../core/tokens/token.ts'
 import { containsKey, containsText } from './keyset.ts'
 import type { Schema } from './schema.ts'
@@ -71,12 +71,7 @@ export const TIME_COLUMNS = {
 } as const satisfies Record<TimeField, string>
 
 function testCondition(test: TokenTest, nowMs: number): Condition {
-  if ('contains' in test) {
-    const inName = containsKey('token.name_key', test.contains)
-    return test.field === 'name'
-      ? inName
-      : sql`(${inName} or ${containsText('token.description', test.contains)})`
-  }
+  if ('contains' in test) return partCondition(test)
   if ('never' in test) return neverCondition(test.field)
   if ('during' in test) return duringCondition(numberOf(TIME_COLUMNS[test.field]), test)
   if (test.field === 'ip') {
@@ -89,6 +84,13 @@ function testCondition(test: TokenTest, nowMs: number): Condition {
       and ${isIn(sql`value`, test.oneOf)} and token_id = token.id)`
   }
   return isIn(textOf(columnOf(test.field)), test.oneOf)
+}
+
+function partCondition({ field, contains }: { field: PartField; contains: string }): Condition {
+  if (field === 'agent') return containsText('token.last_used_agent', contains)
+  const inName = containsKey('token.name_key', contains)
+  if (field === 'name') return inName
+  return sql`(${inName} or ${containsText('token.description', contains)})`
 }
 
 export function isLabel(field: string): field is LabelType {

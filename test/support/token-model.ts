@@ -38,6 +38,7 @@ const ADDRESSES = [
   '2001:db9::',
   '::1',
 ]
+const AGENTS = ['curl/8.5.0', 'CI Build_bot/1', 'Mozilla/5.0 (100%)', 'Größe']
 const RANGES = ['10.0.0.0/8', '10.0.0.1', '0.0.0.0/0', '192.0.2.4/30', '2001:db8::/32', '::1']
 
 /** Many tokens on few instants, so that every comparison meets its own boundary. */
@@ -70,6 +71,7 @@ export function randomTokens(count: number, { number, pick, chance }: Dice): Tok
       createdAtMs: instant(),
       usedAtMs: maybe(0.6, instant),
       ip: maybe(0.6, () => one(ADDRESSES)),
+      agent: maybe(0.6, () => one(AGENTS)),
       expiresAtMs: maybe(0.6, () => instant() + 90 * DAY_MS),
       revokedAtMs: maybe(0.25, instant),
       supersededAtMs: maybe(0.25, instant),
@@ -166,16 +168,26 @@ const exact = fc.oneof(
 
 const lowerAscii = (text: string) => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase())
 
+const holds = (text: string | undefined, part: string) =>
+  text !== undefined && lowerAscii(text).includes(lowerAscii(part))
+
+const PARTS: Record<string, (row: TokenRow, part: string) => boolean> = {
+  name: (row, part) => keyOfName(row)?.includes(nameKey(part)) === true,
+  text: (row, part) => PARTS.name?.(row, part) === true || holds(row.description, part),
+  agent: (row, part) => holds(row.agent, part),
+}
+
 const parts = fc
-  .tuple(fc.constantFrom('text', 'name'), fc.constantFrom('ci', 'CI', '0%', '_', 'SSE', 'ö', '\\'))
-  .map(([field, part]): Asked => {
-    const inName = (row: TokenRow) => keyOfName(row)?.includes(nameKey(part)) === true
-    const inDescription = (row: TokenRow) => lowerAscii(row.description).includes(lowerAscii(part))
-    return {
+  .tuple(
+    fc.constantFrom(...Object.keys(PARTS)),
+    fc.constantFrom('ci', 'CI', '0%', '_', 'SSE', 'ö', '\\'),
+  )
+  .map(
+    ([field, part]): Asked => ({
       text: `${field}~${quoted(part)}`,
-      fits: (row) => inName(row) || (field === 'text' && inDescription(row)),
-    }
-  })
+      fits: (row) => PARTS[field]?.(row, part) === true,
+    }),
+  )
 
 const TIMES: Record<string, (row: TokenRow) => number | undefined> = {
   created: (row) => row.createdAtMs,

@@ -22,6 +22,7 @@ export interface TokenRow {
   createdAtMs: number
   usedAtMs: number | undefined
   ip: string | undefined
+  agent?: string | undefined
   expiresAtMs: number | undefined
   revokedAtMs: number | undefined
   supersededAtMs: number | undefined
@@ -108,7 +109,7 @@ function columnsOf(row: TokenRow, serial: number): TokenTable {
     superseded_by: null,
     overlap_ends_at_ms: null,
     last_used_via: null,
-    last_used_agent: null,
+    last_used_agent: row.agent ?? null,
     quarantined_at_ms: row.quarantinedAtMs ?? null,
     quarantined_by: null,
     quarantine_reason: null,

@@ -18,6 +18,9 @@ export type WordField =
 
 export type TimeField = 'created' | 'used' | 'expires' | 'revoked' | 'superseded'
 
+/** Fields that are looked for in parts; `text` is name and description. */
+export type PartField = 'name' | 'text' | 'agent'
+
 /** From one instant on, and until before another; absent: without that bound. */
 export interface Period {
   fromMs?: number
@@ -28,7 +31,7 @@ export interface Period {
 export type TokenTest =
   | { field: WordField; oneOf: readonly string[] }
   | { field: 'state'; oneOf: readonly TokenState[] }
-  | { field: 'name' | 'text'; contains: string }
+  | { field: PartField; contains: string }
   /** Of groups: not limited to any. */
   | { field: TimeField | 'group'; never: true }
   | { field: TimeField; during: Period }

@@ -48,6 +48,7 @@ describe('values', () => {
         ],
       },
     ],
+    ['agent~curl/8,"Go http"', { field: 'agent', contains: ['curl/8', 'Go http'] }],
     ['ip:10.0.0.0/8,::1', { field: 'ip', values: ['10.0.0.0/8', '::1'] }],
     [
       'id:01900000-0000-7000-8000-00000000000A',
@@ -95,7 +96,7 @@ describe('sorting', () => {
 
 describe('a mistake is told with its column and the way out', () => {
   it.each([
-    ['ownr:alice', 1, 'there is no such field. The fields are access, client,'],
+    ['ownr:alice', 1, 'there is no such field. The fields are access, agent, client,'],
     ['kind:api ownr:alice', 10, 'there is no such field'],
     ['ci', 1, 'this is no filter. Write field:value, or text~"…" for any text.'],
     ['"ci"', 1, 'this is no filter'],
@@ -112,8 +113,9 @@ describe('a mistake is told with its column and the way out', () => {
     ['owner:"a\\b"', 9, 'behind \\ there can be " or \\ only.'],
     ['owner:a"b"', 8, 'a space is wanted here.'],
     ['owner:>a', 7, 'owner cannot be compared. Leave out the >, or quote it.'],
-    ['owner~ali', 6, '~ is for text and name.'],
+    ['owner~ali', 6, '~ is for text, name and agent.'],
     ['text:ci', 5, 'Write text~"…".'],
+    ['agent:curl', 6, 'agent is looked for in parts. Write agent~"…".'],
     ['used:90d', 6, 'used takes <30d, >=12h'],
     ['used:>90', 6, 'used takes <30d'],
     ['used:>never', 6, 'used takes <30d'],

@@ -2,6 +2,7 @@ import { CoreError } from '../errors.ts'
 import { checkProse } from '../text.ts'
 import {
   NEWEST_FIRST,
+  type PartField,
   SORT_FIELDS,
   type TimeField,
   type TokenOrder,
@@ -21,7 +22,7 @@ import { ACCESS_LEVELS, TOKEN_KINDS, TOKEN_STATES, VIAS } from './token.ts'
 /** One `field:value`, as it was written: with names for ids and distances for instants. */
 export type QueryTerm =
   | { field: WordField | 'state' | 'ip'; values: string[] }
-  | { field: 'name' | 'text'; contains: string[] }
+  | { field: PartField; contains: string[] }
   | { field: TimeField; times: QueryTime[] }
 
 export type QueryNode = { all: QueryNode[] } | { any: QueryNode[] } | { not: QueryNode } | QueryTerm
@@ -65,6 +66,8 @@ const oneOf = (words: readonly string[]): Field => ({
 
 const FIELDS = {
   access: oneOf(ACCESS_LEVELS),
+  /** What the user agent of the last use holds. */
+  agent: { type: 'text' },
   client: NAME,
   created: TIME,
   creator: NAME,
@@ -256,10 +259,13 @@ function parser(text: string) {
     const field: Field = FIELDS[name]
     const mayContain = field.type === 'text' || (field.type === 'names' && field.mayContain)
     if (isPart && !mayContain) {
-      throw problem(operatorAt, `~ is for text and name. Write ${name}: with an exact value.`)
+      throw problem(
+        operatorAt,
+        `~ is for text, name and agent. Write ${name}: with an exact value.`,
+      )
     }
     if (!isPart && field.type === 'text') {
-      throw problem(operatorAt, 'text is looked for in parts. Write text~"…".')
+      throw problem(operatorAt, `${name} is looked for in parts. Write ${name}~"…".`)
     }
     if (field.type === 'times') {
       return { field: name as TimeField, times: list.map((each) => timeOf(name, each)) }
@@ -271,7 +277,7 @@ function parser(text: string) {
         `${name} cannot be compared. Leave out the ${comparison}, or quote it.`,
       )
     }
-    if (isPart) return { field: name as 'name' | 'text', contains: list.map((each) => each.text) }
+    if (isPart) return { field: name as PartField, contains: list.map((each) => each.text) }
     const values = list.map((each) =>
       field.type === 'words' ? wordOf(name, field, each) : each.text,
     )
