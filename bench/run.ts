@@ -169,7 +169,11 @@ async function makeIds(
 
 async function coldMintmark(bench: Bench): Promise<Mintmark> {
   const { tokens } = bench.options
-  bench.cold ??= await startMintmark({ tokens, profileDir: undefined, maxCachedTokens: COLD_CACHE })
+  bench.cold ??= await startMintmark({
+    tokens,
+    profileDir: flags.profile,
+    maxCachedTokens: COLD_CACHE,
+  })
   bench.started.push(bench.cold)
   return bench.cold
 }

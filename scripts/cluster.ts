@@ -57,6 +57,12 @@ async function startPostgres(): Promise<string> {
   return `postgres://mintmark:${password}@127.0.0.1:${port}/mintmark`
 }
 
+/** What whoever runs this has set, to try it on three nodes; where they listen and keep things is ours. */
+function settings(): Record<string, string | undefined> {
+  const given = Object.entries(process.env).filter(([name]) => name.startsWith('MINTMARK_'))
+  return Object.fromEntries(given)
+}
+
 /** Resolves with its address when it listens. */
 function startNode(i: number, env: Record<string, string>): Promise<string> {
   const node = spawn(process.execPath, [ENTRY, 'serve'], {
@@ -65,6 +71,7 @@ function startNode(i: number, env: Record<string, string>): Promise<string> {
     detached: true,
     env: {
       PATH: process.env.PATH,
+      ...settings(),
       MINTMARK_PORT: String(FIRST_PORT + i),
       MINTMARK_DATA_DIR: join(dir, `node-${i + 1}`),
       MINTMARK_LOG_LEVEL: 'warn',

@@ -36,6 +36,7 @@ import { measureNodes } from './http/node-metrics.ts'
 import { outgoing } from './http/outgoing.ts'
 import { createServer, securityHeaders } from './http/server.ts'
 import { tokenJwts } from './http/token-jwt.ts'
+import { takeTurns } from './http/turns.ts'
 import { registerWellKnown } from './http/well-known.ts'
 import { keepWorking } from './job-loop.ts'
 import { oauthErrors } from './oauth/errors.ts'
@@ -161,8 +162,9 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const jobs = keepWorking(core.worker({ stopwatch: () => performance.now() }), parts.log)
   const shared = { core, jwts, tokenJwts: signing, config, metrics, health, jobs }
 
-  onlyWhileCurrent(server, core)
   followDraining(server, health)
+  takeTurns(server)
+  onlyWhileCurrent(server, core)
   awaitAcknowledgements(server, shared)
   measureNodes(metrics, { core, log: parts.log })
   const meter = measureRequests(server, metrics)

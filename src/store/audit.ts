@@ -5,6 +5,7 @@ import type { AuditStore, ChainEnd } from '../core/audit/store.ts'
 import type { TokenId, UserId } from '../core/id.ts'
 import type { Via } from '../core/tokens/token.ts'
 import type { Journal } from './journal.ts'
+import { prepared } from './prepared.ts'
 import type { AuditTable, Schema } from './schema.ts'
 
 function toRecord(row: Selectable<AuditTable>): AuditRecord {
@@ -63,13 +64,13 @@ export function toAuditRow(record: AuditRecord): AuditTable {
   }
 }
 
-export function lastRecord(db: Kysely<Schema>): Promise<ChainEnd | undefined> {
-  return db
-    .selectFrom('audit')
-    .select(['sequence', 'hash'])
-    .orderBy('sequence', 'desc')
-    .limit(1)
-    .executeTakeFirst()
+const lastRecords = prepared((db) =>
+  db.selectFrom('audit').select(['sequence', 'hash']).orderBy('sequence', 'desc').limit(1),
+)
+
+export async function lastRecord(db: Kysely<Schema>): Promise<ChainEnd | undefined> {
+  const [last] = await lastRecords(db, {})
+  return last
 }
 
 /** `journal` collects what is appended; absent outside a transaction, where nothing may be. */

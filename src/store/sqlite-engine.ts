@@ -9,8 +9,9 @@ import { type Journal, numberedEvents, sealed } from './journal.ts'
 import { NO_LOCKS } from './locks.ts'
 import { migrate } from './migrate.ts'
 import { aloneInRegistry, type NodeCard } from './node-registry.ts'
+import { prepared } from './prepared.ts'
 import { revocationStore } from './revocations.ts'
-import type { Schema } from './schema.ts'
+import type { AuditTable, Schema } from './schema.ts'
 import { openSqlite, type SqliteFiles } from './sqlite.ts'
 
 /**
@@ -75,21 +76,24 @@ class TransactionalAdapter extends SqliteAdapter {
   }
 }
 
+const insertAuditRow = prepared((tx, row: AuditTable) => tx.insertInto('audit').values(row))
+
+const insertChange = prepared(
+  (tx, row: Pick<Schema['change'], 'subject' | 'subject_id' | 'at_ms'>) =>
+    tx.insertInto('change').values(row).returning('sequence'),
+)
+
 /** Row by row, so that few different statements have to be compiled; SQLite has no way to go. */
 async function writeJournal(tx: Db, { records, changes }: Journal): Promise<number> {
   if (records.length > 0) {
     const chain = sealed(records, await lastRecord(tx))
-    for (const record of chain) await tx.insertInto('audit').values(toAuditRow(record)).execute()
+    for (const record of chain) await insertAuditRow(tx, toAuditRow(record))
     for (const event of numberedEvents(records, chain)) await insertEvents([event]).execute(tx)
   }
   let end = 0
   for (const { subject, id, atMs } of changes) {
-    const row = await tx
-      .insertInto('change')
-      .values({ subject, subject_id: id, at_ms: atMs })
-      .returning('sequence')
-      .executeTakeFirstOrThrow()
-    end = row.sequence ?? end
+    const [row] = await insertChange(tx, { subject, subject_id: id, at_ms: atMs })
+    end = row?.sequence ?? end
   }
   return end
 }

@@ -85,14 +85,45 @@ function wrap(statement: StatementSync, { isMoot }: { isMoot: () => boolean }): 
         throw translated(error)
       }
     }
+  const rowOf = rowMaker(statement)
   return {
     reader: statement.columns().length > 0,
-    all: guarded((parameters) => statement.all(...parameters)),
+    all: guarded((parameters) => statement.all(...parameters).map(rowOf)),
     run: guarded((parameters) =>
       isMoot() ? { changes: 0, lastInsertRowid: 0 } : statement.run(...parameters),
     ),
-    iterate: guarded((parameters) => statement.iterate(...parameters)),
+    iterate: guarded((parameters) => mapped(statement.iterate(...parameters), rowOf)),
   }
+}
+
+function* mapped<A, B>(all: Iterator<A>, to: (each: A) => B): IterableIterator<B> {
+  for (let next = all.next(); next.done !== true; next = all.next()) yield to(next.value)
+}
+
+/**
+ * Has the statement give its rows as arrays, and returns what makes objects of them: all of one shape that
+ * the runtime knows. What node:sqlite makes itself are dictionaries, which cost twice as much to make, one
+ * at a time, and several times as much to read.
+ */
+function rowMaker(statement: StatementSync): (values: unknown) => unknown {
+  statement.setReturnArrays(true)
+  let width = -1
+  let make: (values: readonly unknown[]) => unknown
+  return (values) => {
+    const list = values as unknown[]
+    // The first row, or a migration has changed what `*` stands for.
+    if (list.length !== width) {
+      make = literalOf(statement.columns().map(({ name }) => name))
+      width = list.length
+    }
+    return make(list)
+  }
+}
+
+/** Written out as a literal: a loop over names is slower than what it is to replace. */
+function literalOf(names: readonly string[]): (values: readonly unknown[]) => unknown {
+  const members = names.map((name, i) => `${JSON.stringify(name)}: values[${i}]`)
+  return new Function('values', `return { ${members.join(', ')} }`) as ReturnType<typeof literalOf>
 }
 
 export interface SqliteFiles {

@@ -5,11 +5,19 @@ import { addressKey } from '../core/ip.ts'
 import type { NewToken, TokenOrigins, TokenStore } from '../core/tokens/store.ts'
 import { nextSerial } from './counter.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
+import { prepared } from './prepared.ts'
 import type { Schema, TokenTable } from './schema.ts'
 import { tokenEndings } from './token-endings.ts'
 import { tokenLists } from './token-lists.ts'
 import { labelsOf, toRow, toToken } from './token-rows.ts'
 import { orNameTaken } from './unique.ts'
+
+/** What a node asks about every secret that it does not know yet. */
+const rowByDigest = prepared((db, { digest }: { digest: string }) =>
+  db.selectFrom('token').selectAll().where('digest', '=', digest),
+)
+
+const insertRow = prepared((db, row: TokenTable) => db.insertInto('token').values(row))
 
 /** When something ended; of the parent also, when it is going to. */
 interface Ending {
@@ -80,7 +88,7 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
       const parentEndsAtMs = await mustGrowFromTheLiving(token)
       const serial = token.serial ?? (await nextSerial(db, 'token'))
       const row = toRow(token, serial, parentEndsAtMs)
-      await named(db.insertInto('token').values(row).execute())
+      await named(insertRow(db, row))
       const labels = labelsOf(token)
       if (labels.length > 0) await db.insertInto('token_label').values(labels).execute()
       return toToken(row)
@@ -100,7 +108,11 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
       return rows.map(toToken)
     },
     bySerial: (serial) => one(tokens().where('serial', '=', serial)),
-    byDigest: (digest) => one(tokens().where('digest', '=', digest)),
+    async byDigest(digest) {
+      if (locks.shared) return one(tokens().where('digest', '=', digest))
+      const [row] = await rowByDigest(db, { digest })
+      return row && toToken(row)
+    },
     async hasLiveName(ownerId, nameKey) {
       const row = await db
         .selectFrom('token')

@@ -101,3 +101,19 @@ it('forgets all when asked to', async () => {
   await ownerOf(alice)
   expect(loads).toEqual([alice, alice])
 })
+
+it('reads an owner once for all who ask at the same time', async () => {
+  const { loads, ownerOf } = stage()
+  const [one, other] = await Promise.all([ownerOf(alice), ownerOf(alice)])
+  expect(one).toBe(other)
+  expect(loads).toEqual([alice])
+})
+
+it('reads anew for who asks after a change, though others still wait', async () => {
+  const { loads, ownerOf, tell } = stage()
+  const before = ownerOf(alice)
+  await tell({ subject: 'user', id: alice })
+  await Promise.all([before, ownerOf(alice)])
+  await ownerOf(alice)
+  expect(loads).toEqual([alice, alice])
+})

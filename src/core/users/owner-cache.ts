@@ -20,6 +20,8 @@ export function ownerCache(
   load: (id: UserId) => Promise<Owner | undefined>,
 ): OwnerCache {
   const owners = new Map<UserId, Owner>()
+  /** Being read: who asks meanwhile waits for the same answer, unless something changed since. */
+  const underWay = new Map<UserId, { readAt: number; owner: Promise<Owner | undefined> }>()
   let epoch = 0
 
   store.onChange((changes) => {
@@ -33,17 +35,29 @@ export function ownerCache(
     else owners.clear()
   }
 
-  return {
-    async byId(id) {
-      const known = owners.get(id)
-      if (known !== undefined) return known
-      const readAt = epoch
+  async function read(id: UserId, readAt: number): Promise<Owner | undefined> {
+    try {
       const owner = await load(id)
       // What was read while something changed may be the old one.
       if (owner === undefined || readAt !== epoch) return owner
       const [oldest] = owners.keys()
       if (owners.size >= MAX_OWNERS && oldest !== undefined) owners.delete(oldest)
       owners.set(id, owner)
+      return owner
+    } finally {
+      if (underWay.get(id)?.readAt === readAt) underWay.delete(id)
+    }
+  }
+
+  return {
+    async byId(id) {
+      const known = owners.get(id)
+      if (known !== undefined) return known
+      const begun = underWay.get(id)
+      if (begun?.readAt === epoch) return begun.owner
+      const readAt = epoch
+      const owner = read(id, readAt)
+      underWay.set(id, { readAt, owner })
       return owner
     },
     clear() {

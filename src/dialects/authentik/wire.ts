@@ -1,11 +1,11 @@
 import { type Static, type TSchema, Type } from 'typebox'
+import { Nullable } from '../../http/nullable.ts'
 
 /** The JSON of authentik 2024.8.1 about OAuth2 grants, as its clients know it. */
 
 const Text = Type.String()
 const Uuid = Type.String({ format: 'uuid' })
 const Instant = Type.String({ format: 'date-time' })
-const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 /** Not `Type.Record`, whose pattern `^.*$` loses keys with a line break. */
 const JsonObject = Type.Unsafe<Record<string, unknown>>({
   type: 'object',

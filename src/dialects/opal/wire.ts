@@ -1,10 +1,10 @@
-import { type Static, type TSchema, Type } from 'typebox'
+import { type Static, Type } from 'typebox'
+import { Nullable } from '../../http/nullable.ts'
 
 /** The JSON of Opal Security's token API, as its clients know it. */
 
 const Id = Type.String({ format: 'uuid' })
 const Instant = Type.String({ format: 'date-time' })
-const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 
 const ErrorBody = Type.Object({ code: Type.Integer(), message: Type.String() })
 

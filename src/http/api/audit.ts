@@ -3,10 +3,11 @@ import { AUDIT_ACTIONS } from '../../core/audit/event.ts'
 import type { AuditFilter } from '../../core/audit/store.ts'
 import type { UserId } from '../../core/id.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { auditOut, cursorsFor, pageOut, pageWish, parseInstant } from './format.ts'
-import { Id, Instant, JsonObject, Nullable, PageQuery, pageOf, problems } from './schemas.ts'
+import { Id, Instant, JsonObject, PageQuery, pageOf, problems } from './schemas.ts'
 
 const Facts = Nullable(JsonObject)
 const Text = Nullable(Type.String())

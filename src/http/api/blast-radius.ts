@@ -2,8 +2,9 @@ import { Type } from 'typebox'
 import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { BlastRadius as CoreRadius } from '../../core/tokens/blast-radius.ts'
+import { Nullable } from '../nullable.ts'
 import { instant, instantOrNull, namesFor, tokenOut } from './format.ts'
-import { Id, Instant, Nullable, Token, TokenKind, TokenState } from './schemas.ts'
+import { Id, Instant, Token, TokenKind, TokenState } from './schemas.ts'
 
 export const DryRunQuery = Type.Object(
   {

@@ -7,6 +7,7 @@ import {
 } from '../../core/clients/client.ts'
 import type { ClientFilter } from '../../core/clients/store.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import {
@@ -18,16 +19,7 @@ import {
 } from './blast-radius.ts'
 import { cursorsFor, instant, pageOut, pageWish } from './format.ts'
 import { doOnce, onceHeaders } from './once.ts'
-import {
-  Id,
-  Instant,
-  JsonObject,
-  NoContent,
-  Nullable,
-  PageQuery,
-  pageOf,
-  problems,
-} from './schemas.ts'
+import { Id, Instant, JsonObject, NoContent, PageQuery, pageOf, problems } from './schemas.ts'
 
 const tags = ['clients']
 const params = Type.Object({

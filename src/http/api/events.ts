@@ -6,20 +6,12 @@ import type { EventFilter } from '../../core/events/store.ts'
 import type { TokenId, UserId } from '../../core/id.ts'
 import { eventOut } from '../../core/webhooks/payload.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { eventStreams } from './event-stream.ts'
 import { cursorsFor, pageOut, pageWish } from './format.ts'
-import {
-  Id,
-  Instant,
-  JsonObject,
-  Nullable,
-  PageQuery,
-  pageOf,
-  problems,
-  TokenKind,
-} from './schemas.ts'
+import { Id, Instant, JsonObject, PageQuery, pageOf, problems, TokenKind } from './schemas.ts'
 
 const tags = ['events']
 

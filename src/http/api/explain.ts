@@ -8,11 +8,12 @@ import { EXPLAINED_CHECKS, type Explanation as Found } from '../../core/tokens/e
 import type { Presented } from '../../core/tokens/presented.ts'
 import { type AccessJwts, looksLikeJwt } from '../access-jwt.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { instant, instantOrNull, namesFor, tokenOut } from './format.ts'
 import { OAuthGrant } from './grants.ts'
-import { Id, Instant, Nullable, problems, Token } from './schemas.ts'
+import { Id, Instant, problems, Token } from './schemas.ts'
 import { Me, rightsOut } from './session.ts'
 import { Answer, activeAnswer, checkDemand, mayHearWhy, Question } from './verify.ts'
 

@@ -4,11 +4,12 @@ import type { GrantQuery } from '../../core/grants/manage.ts'
 import type { ClientId, GrantId, UserId } from '../../core/id.ts'
 import { acknowledgementOf } from '../acknowledge.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { blastRadiusOut, DryRunQuery, isDryRun } from './blast-radius.ts'
 import { cursorsFor, instant, instantOrNull, pageOut, pageWish } from './format.ts'
-import { Id, Instant, Nullable, PageQuery, pageOf, problems } from './schemas.ts'
+import { Id, Instant, PageQuery, pageOf, problems } from './schemas.ts'
 import { RevocationOrRadius } from './tokens.ts'
 
 const tags = ['grants']

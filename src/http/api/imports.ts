@@ -2,10 +2,11 @@ import { Type } from 'typebox'
 import type { RowWish } from '../../core/imports/import.ts'
 import { MAX_ROWS } from '../../core/imports/import.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { parseInstant } from './format.ts'
-import { AccessLevel, Id, Instant, JsonObject, Mode, Nullable, problems } from './schemas.ts'
+import { AccessLevel, Id, Instant, JsonObject, Mode, problems } from './schemas.ts'
 
 const tags = ['imports']
 const BODY_LIMIT_BYTES = 10_485_760

@@ -9,11 +9,12 @@ import type { CompiledQuery, InventoryWish } from '../../core/tokens/inventory.t
 import { FIGURES_BY, type Figure, type FiguresBy } from '../../core/tokens/inventory-store.ts'
 import { MAX_QUERY_LENGTH } from '../../core/tokens/query.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { csvLine } from './csv.ts'
 import { namesFor, tokenOut } from './format.ts'
-import { Id, Nullable, problems, TokenKind, TokenState } from './schemas.ts'
+import { Id, problems, TokenKind, TokenState } from './schemas.ts'
 
 const tags = ['tokens']
 

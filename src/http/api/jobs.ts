@@ -6,12 +6,13 @@ import type { BulkWish } from '../../core/jobs/manage.ts'
 import { MAX_QUERY_LENGTH } from '../../core/tokens/query.ts'
 import { acknowledgementOf } from '../acknowledge.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { BlastRadius, blastRadiusOut } from './blast-radius.ts'
 import { cursorsFor, instant, instantOrNull, pageOut, pageWish, parseInstant } from './format.ts'
 import { doOnce, onceHeaders } from './once.ts'
-import { Id, Instant, Nullable, PageQuery, pageOf, problems } from './schemas.ts'
+import { Id, Instant, PageQuery, pageOf, problems } from './schemas.ts'
 
 const tags = ['jobs']
 const params = Type.Object({ id: Id })

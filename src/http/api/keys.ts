@@ -2,10 +2,11 @@ import { Type } from 'typebox'
 import type { KeyFacts } from '../../core/keys/list.ts'
 import { ROTATABLE } from '../../core/keys/purposes.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { instant, instantOrNull } from './format.ts'
-import { Instant, Nullable, problems } from './schemas.ts'
+import { Instant, problems } from './schemas.ts'
 
 const tags = ['keys']
 

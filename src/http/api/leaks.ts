@@ -7,9 +7,10 @@ import type { FoundSecret } from '../../core/leaks/report.ts'
 import { LEAK_ACTIONS } from '../../core/policy/policy.ts'
 import { type AccessJwts, looksLikeJwt } from '../access-jwt.ts'
 import { callerOf, originOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
-import { Id, Nullable, problems } from './schemas.ts'
+import { Id, problems } from './schemas.ts'
 
 const tags = ['leaks']
 const MAX_SECRETS = 100

@@ -1,10 +1,11 @@
 import { Type } from 'typebox'
 import type { NodeFacts } from '../../core/nodes/registry.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { instant } from './format.ts'
-import { Instant, Nullable, problems } from './schemas.ts'
+import { Instant, problems } from './schemas.ts'
 
 export const Node = Type.Object({
   id: Type.String(),

@@ -9,11 +9,12 @@ import {
   type PolicyTestStep,
 } from '../../core/policy/test-policy.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { instantOrNull } from './format.ts'
 import { Edit, editOf } from './policy.ts'
-import { Id, Instant, Nullable, problems, TokenKind } from './schemas.ts'
+import { Id, Instant, problems, TokenKind } from './schemas.ts'
 
 const AffectedToken = Type.Object({
   id: Id,

@@ -7,9 +7,10 @@ import type { PolicyEdit } from '../../core/policy/manage.ts'
 import { type Policy as CorePolicy, LEAK_ACTIONS } from '../../core/policy/policy.ts'
 import { CREATORS, LAX, MAX_RULES, type TokenRule } from '../../core/policy/rule.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
-import { NoContent, Nullable, problems, TokenKind } from './schemas.ts'
+import { NoContent, problems, TokenKind } from './schemas.ts'
 
 const tags = ['policy']
 const Seconds = Type.Integer({ minimum: 0 })

@@ -4,10 +4,11 @@ import type { TokenId } from '../../core/id.ts'
 import { MAX_OVERLAP_SECONDS } from '../../core/tokens/overlap.ts'
 import { type CallerUse, OTHERS } from '../../core/tokens/use.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { instant, namesFor, tokenOut } from './format.ts'
-import { Id, Instant, Nullable, problems, Token } from './schemas.ts'
+import { Id, Instant, problems, Token } from './schemas.ts'
 
 const tags = ['tokens']
 const params = Type.Object({ id: Id })

@@ -1,12 +1,11 @@
 import { Type } from 'typebox'
 import { TOKEN_KINDS, TOKEN_STATES } from '../../core/tokens/token.ts'
+import { Nullable } from '../nullable.ts'
 
 /** Shapes that several routes of our own API share. Instants on this wire are RFC 3339, UTC. */
 
 export const Id = Type.String({ format: 'uuid', description: 'UUIDv7' })
 export const Instant = Type.String({ format: 'date-time' })
-export const Nullable = <T extends import('typebox').TSchema>(schema: T) =>
-  Type.Union([schema, Type.Null()])
 
 /** Any JSON object. Not `Type.Record`, whose pattern `^.*$` loses keys with a line break. */
 export const JsonObject = Type.Unsafe<Record<string, unknown>>({

@@ -3,20 +3,12 @@ import type { Caller } from '../../core/caller.ts'
 import { endOf } from '../../core/tokens/token.ts'
 import { mustBeSession } from '../../core/users/login.ts'
 import { callerOf, originOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { publicDoor } from '../server.ts'
 import { instant, namesFor, tokenOut, userOut } from './format.ts'
-import {
-  AccessLevel,
-  GroupGrant,
-  Instant,
-  NoContent,
-  Nullable,
-  problems,
-  Token,
-  User,
-} from './schemas.ts'
+import { AccessLevel, GroupGrant, Instant, NoContent, problems, Token, User } from './schemas.ts'
 
 const tags = ['session']
 const Password = Type.String({ minLength: 1, maxLength: 256 })

@@ -8,6 +8,7 @@ import type { GroupLimit } from '../../core/tokens/token.ts'
 import type { Writes } from '../../core/writes.ts'
 import { acknowledgementOf } from '../acknowledge.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { BlastRadius, blastRadiusOut, DryRunQuery, isDryRun } from './blast-radius.ts'
@@ -22,7 +23,6 @@ import {
   IssuedToken,
   JsonObject,
   Mode,
-  Nullable,
   PageQuery,
   pageOf,
   problems,

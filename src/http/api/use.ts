@@ -5,11 +5,12 @@ import { USE_STEPS } from '../../core/tokens/use.ts'
 import type { UseSeries as Series, UseFigure, UseSpan } from '../../core/tokens/use-read.ts'
 import { USE_BY, type UseBy } from '../../core/tokens/use-store.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { instant, parseInstant } from './format.ts'
 import { InventoryQuery, inventoryWish } from './inventory.ts'
-import { Id, Instant, Nullable, problems } from './schemas.ts'
+import { Id, Instant, problems } from './schemas.ts'
 
 const tags = ['tokens']
 

@@ -4,6 +4,7 @@ import type { UserId } from '../../core/id.ts'
 import type { UserFilter } from '../../core/users/store.ts'
 import type { User as CoreUser } from '../../core/users/user.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import {
@@ -19,7 +20,6 @@ import {
   Id,
   JsonObject,
   NoContent,
-  Nullable,
   PageQuery,
   pageOf,
   problems,

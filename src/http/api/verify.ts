@@ -10,6 +10,7 @@ import { looksLikeJwt } from '../access-jwt.ts'
 import { callerOf, verdictOn } from '../auth.ts'
 import { bearerOf } from '../credential.ts'
 import { type LaneAnswer, type LaneRoute, laneAnswer } from '../lane.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { instantOrNull } from './format.ts'
@@ -20,7 +21,6 @@ import {
   Instant,
   JsonObject,
   Mode,
-  Nullable,
   problems,
   TokenKind,
 } from './schemas.ts'

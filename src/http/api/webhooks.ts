@@ -8,12 +8,13 @@ import {
   WEBHOOK_STATES,
 } from '../../core/webhooks/webhook.ts'
 import { callerOf } from '../auth.ts'
+import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
 import { EventTypeName } from './events.ts'
 import { cursorsFor, instant, instantOrNull, pageOut, pageWish } from './format.ts'
 import { doOnce, onceHeaders } from './once.ts'
-import { Id, Instant, NoContent, Nullable, PageQuery, pageOf, problems } from './schemas.ts'
+import { Id, Instant, NoContent, PageQuery, pageOf, problems } from './schemas.ts'
 
 const tags = ['webhooks']
 const params = Type.Object({ id: Id })
