@@ -46,7 +46,8 @@ export function awaitAcknowledgements(app: FastifyInstance, parts: AcknowledgePa
     underWay.run(commits, done)
   })
   app.addHook('onSend', async (request, reply, payload) => {
-    if ((request.commits?.sequence ?? 0) === 0) return payload
+    const { sequence = 0, found: told } = request.commits ?? {}
+    if (sequence === 0 && told === undefined) return payload
     const found = await acknowledgementOf(request, parts)
     if (request.routeOptions.config.tellsAcknowledged === true) {
       reply.header(HEADER, `${found.acknowledged}/${found.nodes}`)

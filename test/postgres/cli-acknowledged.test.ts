@@ -35,6 +35,11 @@ it('says to people how many nodes have acknowledged, beside the answer', async (
     stderr: 'Acknowledged by 2 of 2 nodes.\n',
     json: expect.any(Function),
   })
+  // Whoever was told that a node is late asks again.
+  expect(await run('token', 'revoke', id)).toMatchObject({
+    stdout: 'It was no longer active. Nothing was changed.\n',
+    stderr: 'Acknowledged by 2 of 2 nodes.\n',
+  })
   await one.makeUser({ username: 'alice' })
   const disabled = await run('user', 'update', 'alice', '--disable')
   expect(disabled.stderr).toBe('Acknowledged by 2 of 2 nodes.\n')
