@@ -15,7 +15,9 @@ const recordingFetch: typeof fetch = (input, init) => {
   return fetch(input, init)
 }
 
-const clientOf = (token?: string) => createClient({ url, token, fetch: recordingFetch })
+/** Says the default aloud, which every change must understand. */
+const changes = { wait: 'all' } as const
+const clientOf = (token?: string) => createClient({ url, token, fetch: recordingFetch, changes })
 
 beforeAll(async () => {
   server = await startServer(TO_LOOPBACK)
