@@ -185,7 +185,8 @@ export function openLane(app: FastifyInstance, parts: LaneParts): void {
     headers.push('x-request-id', requestId, 'cache-control', 'no-store')
     headers.push('content-length', String(bytes))
     response.writeHead(status, headers)
-    response.end(json)
+    // Where each character is a byte, it is copied rather than encoded.
+    response.end(json, bytes === json.length ? 'latin1' : 'utf8')
     const milliseconds = performance.now() - asked.startedMs
     asked.route.observe(status, milliseconds / 1000)
     asked.route.log.info(

@@ -110,9 +110,7 @@ function mayHear(core: Core, token: Token, asker: Principal): boolean {
 function introspection({ core, issuer, metrics }: Omit<IntrospectionParts, 'jwts'>) {
   /** Counts a verdict. Returns whether it may be told. */
   function noted(verdict: Verdict, mayKnow: boolean): verdict is Active {
-    metrics.verdicts.inc({
-      outcome: verdict.active ? (mayKnow ? 'active' : 'not_entitled') : verdict.reason,
-    })
+    metrics.countVerdict(verdict.active ? (mayKnow ? 'active' : 'not_entitled') : verdict.reason)
     return verdict.active && mayKnow
   }
 

@@ -6,6 +6,7 @@ import {
   type AccessLevel,
   type GroupLimit,
   isOauthKind,
+  type Limits,
   type Token,
   type TokenKind,
   type UseVia,
@@ -13,27 +14,52 @@ import {
 } from '../core/tokens/token.ts'
 import type { Schema, TokenTable } from './schema.ts'
 
+/** Many thousands of tokens are remembered: what most have in common is kept once. */
+const words = new Map<string, string>()
+
+/** The one copy of a word of which there are few. */
+function word<T extends string>(text: string): T {
+  const known = words.get(text)
+  if (known === undefined) words.set(text, text)
+  return (known ?? text) as T
+}
+
+const NO_METADATA = Object.freeze({})
+const NO_LISTS = { roles: null, groups: null, scopes: null, allowedIps: null }
+const NO_LIMITS: Record<AccessLevel, Limits> = {
+  FULL_ACCESS: Object.freeze({ accessLevel: 'FULL_ACCESS', ...NO_LISTS }),
+  READ_ONLY: Object.freeze({ accessLevel: 'READ_ONLY', ...NO_LISTS }),
+}
+
+function limitsOf(row: Selectable<TokenTable>): Limits {
+  const accessLevel = row.access_level as AccessLevel
+  if ((row.roles ?? row.groups ?? row.scopes ?? row.allowed_ips) === null) {
+    return NO_LIMITS[accessLevel]
+  }
+  return {
+    accessLevel,
+    roles: list<string>(row.roles),
+    groups: list<GroupLimit>(row.groups),
+    scopes: list<string>(row.scopes),
+    allowedIps: list<string>(row.allowed_ips),
+  }
+}
+
 export function toToken(row: Selectable<TokenTable>): Token {
   return {
     id: row.id as TokenId,
     serial: row.serial ?? undefined,
-    kind: row.kind as TokenKind,
+    kind: word<TokenKind>(row.kind),
     ownerId: row.owner_id as UserId,
-    creatorId: row.creator_id as UserId,
+    creatorId: (row.creator_id === row.owner_id ? row.owner_id : row.creator_id) as UserId,
     name: row.name ?? undefined,
     description: row.description,
-    via: row.via as Via,
-    format: row.format as SecretFormat,
+    via: word<Via>(row.via),
+    format: word<SecretFormat>(row.format),
     preview: row.preview,
-    limits: {
-      accessLevel: row.access_level as AccessLevel,
-      roles: list<string>(row.roles),
-      groups: list<GroupLimit>(row.groups),
-      scopes: list<string>(row.scopes),
-      allowedIps: list<string>(row.allowed_ips),
-    },
-    metadata: JSON.parse(row.metadata) as Record<string, unknown>,
-    familyId: row.family_id as TokenId,
+    limits: limitsOf(row),
+    metadata: row.metadata === '{}' ? NO_METADATA : JSON.parse(row.metadata),
+    familyId: (row.family_id === row.id ? row.id : row.family_id) as TokenId,
     parentId: (row.parent_id ?? undefined) as TokenId | undefined,
     createdAtMs: row.created_at_ms,
     updatedAtMs: row.updated_at_ms,

@@ -23,7 +23,7 @@ function judge({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'>): Judge {
   /** By principal, which is one and the same object for as long as its token is cached. */
   const valid = new WeakMap<Principal, LaneAnswer>()
   return (verdict) => {
-    metrics.verdicts.inc({ outcome: verdict.active ? 'active' : verdict.reason })
+    metrics.countVerdict(verdict.active ? 'active' : verdict.reason)
     if (!verdict.active) return REFUSAL
     const known = valid.get(verdict.principal)
     if (known !== undefined) return known

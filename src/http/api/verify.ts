@@ -170,7 +170,7 @@ function judge({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'>): Judge {
       found.active && isForTokenEndpoint(found.principal.token.kind)
         ? { active: false, reason: 'wrong_kind', principal: found.principal }
         : found
-    metrics.verdicts.inc({ outcome: verdict.active ? 'active' : verdict.reason })
+    metrics.countVerdict(verdict.active ? 'active' : verdict.reason)
     if (verdict.active) return activeFor(verdict.principal)
     if (!mayHearWhy(core, verdict, asker)) return bareNo
     const { reason, retryAfterSeconds } = verdict
