@@ -43,12 +43,15 @@ export async function openNodes(
     leaseMs = 5000,
     notices = true,
     behindMs = 0,
+    through = (url) => url,
   }: {
     pollMs?: number
     leaseMs?: number
     notices?: boolean
     /** How far the clock of each node is behind that of the node before it. */
     behindMs?: number
+    /** Where to go instead of straight to the database. */
+    through?: (url: string) => string
   } = {},
 ): Promise<Nodes> {
   const database = await newPostgresDatabase()
@@ -61,7 +64,8 @@ export async function openNodes(
   async function open(): Promise<Node> {
     const offsetMs = nodes.length * behindMs
     const clock = { now: () => Date.now() - offsetMs }
-    const config = { ...database.config, pollMs, notices } as typeof database.config
+    const url = new Secret(through(database.env.MINTMARK_DATABASE_URL ?? ''))
+    const config = { ...database.config, url, pollMs, notices } as typeof database.config
     const card = { version: '0', leaseMs }
     let committed = 0
     const onCommitted = (sequence: number) => {

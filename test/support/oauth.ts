@@ -1,7 +1,7 @@
-import { createServer } from 'node:http'
 import * as client from 'openid-client'
 import { vi } from 'vitest'
 import { type Browser, openBrowser, type Page } from './browser.ts'
+import { freePort } from './free-port.ts'
 import { startServer, type TestServer } from './server.ts'
 
 export const REDIRECT_URI = 'https://app.example.com/callback'
@@ -216,13 +216,4 @@ export async function post(
     body: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>),
     headers: response.headers,
   }
-}
-
-export async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
-  const address = probe.address()
-  await new Promise((resolve) => probe.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('There is no free port.')
-  return address.port
 }

@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { type Nodes, openNodes } from '../support/nodes.ts'
+import { hasPooler, type Pooler, startPooler } from '../support/pooler.ts'
+
+const POLL_MS = 200
+const CONNECTIONS = 5
+
+describe.skipIf(!hasPooler)('behind PgBouncer in transaction mode', () => {
+  describe.each([false, true])('with notices: %s', (notices) => {
+    let pooler: Pooler
+    let t: Nodes
+    beforeAll(async () => {
+      pooler = await startPooler(inject('postgresUrl'), { connections: CONNECTIONS })
+      t = await openNodes(2, { pollMs: POLL_MS, notices, through: pooler.through })
+    })
+    afterAll(async () => {
+      await t?.close()
+      await pooler?.close()
+    })
+
+    it('what one node revokes the other refuses before the call returns', async () => {
+      const [one, other] = t.nodes
+      const tookMs: number[] = []
+      for (let round = 0; round < 7; round++) {
+        const { token, secret } = await t.issue()
+        for (const node of t.nodes) expect(await node.state(secret)).toBe('active')
+        await one.core.write((w) => w.revokeToken({ caller: t.admin, id: token.id, reason: '' }))
+        const sinceMs = performance.now()
+        const found = await one.store.nodes.acknowledged(one.committed(), 5000)
+        tookMs.push(performance.now() - sinceMs)
+        expect(await other.state(secret)).toBe('revoked')
+        expect(found).toEqual({ acknowledged: 2, nodes: 2 })
+      }
+      // The median: a busy machine holds some of them up.
+      expect(tookMs.toSorted((a, b) => a - b)[3]).toBeLessThan(2 * POLL_MS)
+    })
+
+    it('hundreds of changes at once all happen, each whole', async () => {
+      const made = await Promise.all(Array.from({ length: 300 }, () => t.issue()))
+      await Promise.all(
+        made
+          .slice(0, 150)
+          .map(({ token }) =>
+            t
+              .next()
+              .core.write((w) => w.revokeToken({ caller: t.admin, id: token.id, reason: '' })),
+          ),
+      )
+      await t.caughtUp()
+      const states = await Promise.all(made.map(({ secret }) => t.nodes[1].state(secret)))
+      expect(states.slice(0, 150).every((state) => state === 'revoked')).toBe(true)
+      expect(states.slice(150).every((state) => state === 'active')).toBe(true)
+      const numbers = await t.database.query('select sequence from audit order by sequence')
+      expect(numbers.map(({ sequence }) => Number(sequence))).toEqual(numbers.map((_, i) => i + 1))
+    })
+
+    it('no transaction is left open, and no session is bound to a node', async () => {
+      const rows = await t.database.query(
+        `select count(*) filter (where state like 'idle in transaction%') as open, count(*) as all
+         from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
+      )
+      expect(Number(rows[0]?.open)).toBe(0)
+      expect(Number(rows[0]?.all)).toBeLessThanOrEqual(CONNECTIONS)
+    })
+  })
+})
