@@ -13,6 +13,7 @@ import { importStore } from './imports.ts'
 import { inventoryStore } from './inventory.ts'
 import { jobStore } from './jobs.ts'
 import { emptyJournal, isEmpty, type Journal } from './journal.ts'
+import { leakStore } from './leaks.ts'
 import { lineageStore } from './lineage.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import type { NodeCard } from './node-registry.ts'
@@ -158,6 +159,7 @@ function repositories(
     imports: importStore(db, locks),
     audit: auditStore(db, journal),
     events: eventStore(db, locks),
+    leaks: leakStore(db, locks),
     webhooks: webhookStore(db, locks),
     policy: policyStore(db, locks),
     rates: rateStore(db, locks),

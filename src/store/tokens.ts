@@ -201,6 +201,7 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
       if (ids.length === 0) return 0
       await db.deleteFrom('use_count').where('token_id', 'in', ids).execute()
       await db.deleteFrom('rotation_caller').where('token_id', 'in', ids).execute()
+      await db.deleteFrom('leak').where('token_id', 'in', ids).execute()
       return ids.length
     },
   }

@@ -51,7 +51,8 @@ export async function quarantineSettled(
 }
 
 /**
- * Ends the quarantine of a token and of all that was quarantined with it. Throws `not_found`,
+ * Ends the quarantine of a token and of all that was quarantined with it. The same report of a leak, come
+ * again, does not bring it back. Throws `not_found`,
  * `forbidden`, `conflict` when it is not quarantined, or with another token.
  */
 export async function releaseToken(
@@ -60,6 +61,8 @@ export async function releaseToken(
   { caller, id, reason }: { caller: Caller; id: TokenId; reason: string },
 ): Promise<Quarantined> {
   const policy = deps.policy()
+  // Before the token is locked, as reports do; whoever may not, or finds nothing to release, takes it back.
+  await tx.leaks.settle(id, deps.clock.now())
   const token = visible(deps, caller, await tx.tokens.byId(id))
   mustBeAllowed(caller.principal, 'token.release', { what: token, policy })
   const clean = checkProse(reason, { what: 'The reason', maxLength: 500 })
