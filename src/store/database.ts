@@ -1,3 +1,4 @@
+import { type Clock, isGuided } from '../core/clock.ts'
 import type { Secret } from '../core/secret.ts'
 import type { ChangeListener, Repositories, Store } from '../core/store.ts'
 import { auditStore } from './audit.ts'
@@ -44,10 +45,6 @@ export type Database =
       notices: boolean
     }
 
-export interface Clock {
-  now(): number
-}
-
 /** What a server tells its store; processes that answer nobody leave both out. */
 export interface Serving {
   /** Registers it among the nodes of the database. */
@@ -70,7 +67,11 @@ export async function openStore(
   const engine =
     database.kind === 'sqlite'
       ? await openSqliteEngine(database.file, { card, clock, inTurn })
-      : await openPostgresEngine({ ...database, card })
+      : await openPostgresEngine({
+          ...database,
+          card,
+          clock: isGuided(clock) ? clock : undefined,
+        })
   const isShared = database.kind === 'postgres' || inTurn !== undefined
   return storeOver(engine, { clock, onCommitted, isShared })
 }
