@@ -157,7 +157,7 @@ function repositories(
     clients: clientStore(db, locks),
     grants: grantStore(db, locks),
     oauthRecords: oauthRecordStore(db),
-    imports: importStore(db, locks),
+    imports: importStore(db, { locks, ...(journal === undefined ? {} : { journal }) }),
     audit: auditStore(db, journal),
     events: eventStore(db, locks),
     leaks: leakStore(db, locks),
