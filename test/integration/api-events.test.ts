@@ -151,6 +151,34 @@ test('after a standstill a token is told of once, at the time that it has reache
   expect(told.map(({ data }) => data.details.noticeSeconds)).toEqual([86_400])
 })
 
+test('a token that the policy ends earlier is told of by that end, and not again by its own', async () => {
+  const owner = await server.makeUser({ username: 'soon-over' })
+  const group = await makeGroup(server, 'soon', { [owner.id]: 'READ' })
+  const own = { ownerId: owner.id, ...expiringIn(60 * DAY_MS) }
+  const { id } = await makeToken(server, own)
+  const other = await makeToken(server, expiringIn(60 * DAY_MS))
+  await notices()
+  const body = { groups: [group], maxTtlSeconds: 20 * 86_400 }
+  await server.call('PUT', '/api/v1/policy/rules/soon', { body })
+  await notices()
+  const endsAtMs = server.clock.now() + 20 * DAY_MS
+  for (let day = 0; day < 61; day++) {
+    server.clock.advance(DAY_MS)
+    await notices()
+    await notices()
+  }
+  const told = (await events(`tokenId=${id}&limit=100`)).filter(
+    ({ type }) => type !== 'token.created',
+  )
+  expect(told.map(({ type }) => type).filter((type) => type === 'token.expired')).toHaveLength(1)
+  expect(told.some(({ type }) => type === 'token.expiring')).toBe(true)
+  for (const { data } of told) {
+    expect(data.details.expiresAtMs).toBe(endsAtMs)
+  }
+  expect((await typesOf(other.id)).at(-1)).toBe('token.expired')
+  await server.call('DELETE', '/api/v1/policy/rules/soon')
+})
+
 test('a rule of the policy wants notices of its own tokens alone', async () => {
   const rule = { kinds: ['service'], noticeSeconds: [2 * 86_400] }
   await server.call('PUT', '/api/v1/policy/rules/services', { body: rule })
