@@ -25,6 +25,7 @@ import { awaitAcknowledgements, noteCommitted } from './http/acknowledge.ts'
 import { registerApi } from './http/api/api.ts'
 import { verifyLanes } from './http/api/verify.ts'
 import { guard } from './http/auth.ts'
+import { watchClock } from './http/clock-metrics.ts'
 import { bearerCredential } from './http/credential.ts'
 import { onlyWhileCurrent } from './http/current.ts'
 import { registerDocs } from './http/docs.ts'
@@ -42,6 +43,7 @@ import { keepWorking } from './job-loop.ts'
 import { oauthErrors } from './oauth/errors.ts'
 import { introspectionLane } from './oauth/introspect.ts'
 import { registerOauth } from './oauth/oauth.ts'
+import { isSteady, steadyClock } from './steady-clock.ts'
 import { openStore, type Serving } from './store/database.ts'
 import { lockSqlite } from './store/sqlite.ts'
 import { openSource, openTarget } from './store/transfer/places.ts'
@@ -74,6 +76,8 @@ export interface Parts {
 export interface Worker {
   /** Writes to a database file while no other process does. */
   inTurn: NonNullable<Serving['inTurn']>
+  /** The time by the clock that all processes go by at the start. */
+  nowMs: number
   /** The figures of all processes, given those of this one. */
   gatherMetrics: (registry: Registry) => () => Promise<string>
 }
@@ -95,14 +99,12 @@ const SHAPES: [string, ErrorOptions][] = [
 const shapeOf: ShapeOf = (path) =>
   SHAPES.find(([beginning]) => path.startsWith(beginning))?.[1] ?? problemDocument
 
-const systemClock: Clock = { now: () => Date.now() }
-
 /** Opens the domain over its store: what the server and the offline commands share. */
 export async function openCore(
   config: Config,
   {
     masterKey,
-    clock = systemClock,
+    clock = steadyClock(),
     random = randomBytes,
     serving,
   }: Omit<Parts, 'log'> & { serving?: Serving },
@@ -129,7 +131,7 @@ export async function openCore(
 
 /** Whether a master key opens the database, which no server may be using. */
 export async function opensDatabase(config: Config, masterKey: Secret): Promise<boolean> {
-  const store = await openStore(config.database, systemClock)
+  const store = await openStore(config.database, steadyClock())
   try {
     return await masterKeyFits(store, { masterKey, random: randomBytes })
   } finally {
@@ -142,20 +144,20 @@ export const places: Places = { openSource, openTarget, openCore }
 
 /** Brings the database to this release, and does no more. Throws like `openCore`. */
 export async function migrateDatabase(config: Config): Promise<void> {
-  const store = await openStore(config.database, systemClock)
+  const store = await openStore(config.database, steadyClock())
   await store.close()
 }
 
 /** The wiring: one screen that main and every test use. */
 export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const card = { version: VERSION, leaseMs: config.leaseMs }
-  const { worker } = parts
+  const { worker, clock = steadyClock({ notBeforeMs: worker?.nowMs }) } = parts
   const serving = { card, onCommitted: noteCommitted, inTurn: worker?.inTurn }
-  const { core, store } = await openCore(config, { ...parts, serving })
+  const { core, store } = await openCore(config, { ...parts, clock, serving })
   const server = await createServer(config, { log: parts.log, shapeOf })
   const health = createHealth(core)
   const metrics = createMetrics(core)
-  const { keyring, clock } = core
+  const { keyring } = core
   const issuer = config.publicUrl
   const signing = tokenJwts({ keyring, clock, issuer })
   const jwts = accessJwts({ keyring, clock, issuer, tokenJwts: signing })
@@ -167,6 +169,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   onlyWhileCurrent(server, core)
   awaitAcknowledgements(server, shared)
   measureNodes(metrics, { core, log: parts.log })
+  const stopWatch = isSteady(clock) ? watchClock(metrics, { clock, log: parts.log }) : () => {}
   const meter = measureRequests(server, metrics)
   registerHealth(server, health)
   await server.register(async (scope) => {
@@ -216,6 +219,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     refreshFigures: async () => metrics.show(await core.eventFigures()),
     async close() {
       health.draining = true
+      stopWatch()
       await server.close()
       await jobs.stop()
       await core.deliverer.stop()

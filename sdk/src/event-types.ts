@@ -51,6 +51,7 @@ export interface Webhook {
   types: EventType[] | null
   /** paused: by the server, because nothing got through for long. */
   state: 'enabled' | 'disabled' | 'paused'
+  /** Why the server paused it, or disabled it with a restore. */
   pausedBecause: string | null
   failingSince: string | null
   createdAt: string

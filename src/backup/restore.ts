@@ -35,6 +35,8 @@ const LEAP = 1_000_000_000
 export interface Restored extends Manifest {
   /** Rows that were ended again, by kind. */
   ended: Record<string, number>
+  /** How many there are; all of them are disabled. */
+  webhooks: number
   /** Changes since the backup that people must look at, by action. */
   open: Record<string, number>
   /** Up to which record of the audit trail endings are known; null: not beyond the backup. */
@@ -61,19 +63,20 @@ export async function restoreBackup(
   try {
     const known = await endingsSince(places, wish.since, archive.trailEnd)
     const target = await places.openTarget(config.database, archive)
-    let ended: Record<string, number> = {}
+    let counts: Record<string, number> = {}
     let manifest: Manifest
     try {
       const lastChange = archive.lastChange + LEAP
       const tables = await fill(target, { ...archive, lastChange }, wish.onProgress)
       mustBeWhole(archive, tables)
       manifest = manifestOf(archive, tables)
-      ended = await target.end(known.endings, wish.nowMs)
+      counts = await target.end(known.endings, wish.nowMs)
       await target.finish()
     } catch (error) {
       await target.abandon()
       throw error
     }
+    const { webhooks = 0, ...ended } = counts
     const open = Object.fromEntries(known.endings.open)
     const knownUpTo = known.upTo ?? null
     await settled(places, {
@@ -86,9 +89,10 @@ export async function restoreBackup(
         since: wayOf(wish.since),
         knownUpTo,
         ended,
+        webhooksDisabled: webhooks,
       },
     })
-    return { ...manifest, ended, open, knownUpTo }
+    return { ...manifest, ended, webhooks, open, knownUpTo }
   } finally {
     archive.close()
   }

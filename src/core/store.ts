@@ -6,6 +6,7 @@ import type { GroupStore } from './groups/store.ts'
 import type { ImportStore } from './imports/store.ts'
 import type { JobStore } from './jobs/store.ts'
 import type { KeyStore } from './keys/store.ts'
+import type { LeakStore } from './leaks/store.ts'
 import type { NodeRegistry } from './nodes/registry.ts'
 import type { PolicyStore } from './policy/policy.ts'
 import type { RateStore } from './policy/rate-store.ts'
@@ -125,6 +126,7 @@ export interface Repositories {
   imports: ImportStore
   audit: AuditStore
   events: EventStore
+  leaks: LeakStore
   webhooks: WebhookStore
   policy: PolicyStore
   rates: RateStore

@@ -46,8 +46,7 @@ export function awaitAcknowledgements(app: FastifyInstance, parts: AcknowledgePa
     underWay.run(commits, done)
   })
   app.addHook('onSend', async (request, reply, payload) => {
-    const { sequence = 0, found: told } = request.commits ?? {}
-    if (sequence === 0 && told === undefined) return payload
+    if (!hasChanged(request) && request.commits?.found === undefined) return payload
     const found = await acknowledgementOf(request, parts)
     if (request.routeOptions.config.tellsAcknowledged === true) {
       reply.header(HEADER, `${found.acknowledged}/${found.nodes}`)
@@ -55,6 +54,16 @@ export function awaitAcknowledgements(app: FastifyInstance, parts: AcknowledgePa
     return payload
   })
 }
+
+/** The same for an answer that others write, past the hooks: resolves when it may go out. */
+export async function changesAreKnown(
+  request: FastifyRequest,
+  parts: AcknowledgeParts,
+): Promise<void> {
+  if (hasChanged(request)) await acknowledgementOf(request, parts)
+}
+
+const hasChanged = ({ commits }: FastifyRequest) => (commits?.sequence ?? 0) !== 0
 
 /**
  * Waits until the nodes know what this request has changed, unless it asked not to. A request that found

@@ -88,7 +88,12 @@ export function interactionRoutes(app: FastifyInstance, parts: InteractionParts)
     if (known === undefined || known.user.id !== details.session?.accountId) {
       return finish(reply, details, undefined)
     }
-    const context = { origin: originOf(request, 'oauth'), login: async () => known }
+    const context = {
+      origin: originOf(request, 'oauth'),
+      login: async () => known,
+      // This answer is ours, and waits where those do.
+      isKnown: async () => undefined,
+    }
     const grantId = await oauthRequests.run(context, () => give(details, known))
     return finish(reply, details, { consent: { grantId } })
   }

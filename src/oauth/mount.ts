@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type Provider from 'oidc-provider'
+import { type AcknowledgeParts, changesAreKnown } from '../http/acknowledge.ts'
 import { originOf } from '../http/auth.ts'
 import { mustComeFromOurSite, sendErrorPage } from './form.ts'
 import type { LoginCookie } from './login-cookie.ts'
@@ -46,7 +47,7 @@ const FORMS = new Set<string>([ROUTES.code_verification, `${ROUTES.end_session}/
 /** What a browser may do on pages that the engine makes itself: no script but the one it names. */
 const BASE_CSP = "default-src 'none'; script-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
-export interface Mounted {
+export interface Mounted extends AcknowledgeParts {
   issuer: string
   login: LoginCookie
   /** What answers a request, by the engine of the moment. */
@@ -54,7 +55,10 @@ export interface Mounted {
 }
 
 /** Puts the engine's routes into the server; it reads bodies and writes answers by itself. */
-export function mountEngine(app: FastifyInstance, { issuer, login, handle }: Mounted): void {
+export function mountEngine(
+  app: FastifyInstance,
+  { issuer, login, handle, ...parts }: Mounted,
+): void {
   const { host, protocol } = new URL(issuer)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_, __, done) => done(null))
@@ -85,6 +89,7 @@ export function mountEngine(app: FastifyInstance, { issuer, login, handle }: Mou
         known ??= login.read(raw, request.ip)
         return known
       },
+      isKnown: () => changesAreKnown(request, parts),
     }
     await oauthRequests.run(context, () => handle()(raw, reply.raw))
     return reply

@@ -71,7 +71,7 @@ export async function registerOauth(app: FastifyInstance, parts: ApiParts): Prom
 
   await app.register(async (scope) => {
     answerErrors(scope, oauthErrors)
-    mountEngine(scope, { issuer, login, handle: () => current.handle })
+    mountEngine(scope, { core, config, issuer, login, handle: () => current.handle })
   })
   await app.register(async (scope) => {
     answerErrors(scope, oauthErrors)

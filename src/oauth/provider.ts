@@ -10,6 +10,7 @@ import { API_SCOPES, STANDARD_SCOPES } from '../core/clients/client.ts'
 import type { TokenReader } from '../http/auth.ts'
 import { accounts, CLAIMS } from './accounts.ts'
 import { adapterFor, engineToken } from './adapter.ts'
+import { awaitNodes } from './await-nodes.ts'
 import { isPlausibleAssertion } from './client-auth.ts'
 import { ownMetadata } from './client-metadata.ts'
 import { logEngine } from './engine-log.ts'
@@ -158,6 +159,8 @@ export function createProvider(parts: TokenReader, settings: EngineSettings): Pr
     EXCHANGE_PARAMETERS,
     ['resource', 'audience'],
   )
+  // The outermost, so that it waits for what the others change.
+  provider.use(awaitNodes as never)
   provider.use(onlyWhatWorks as never)
   provider.use(sayUnauthorized as never)
   provider.use(tokenEndpoint(core, { issuer, path: ROUTES.token, graceSeconds }) as never)

@@ -7,6 +7,8 @@ export interface OauthRequest {
   origin: Origin
   /** Who is logged in in this browser now; undefined: nobody. */
   login: () => Promise<Principal | undefined>
+  /** Resolves when the nodes know what the request has changed. */
+  isKnown: () => Promise<void>
 }
 
 /** The engine has no place of its own for it. */

@@ -3,6 +3,7 @@ import type { Client } from '../core/clients/client.ts'
 import type { Core } from '../core/core.ts'
 import type { Token } from '../core/tokens/token.ts'
 import { looksLikeJwt } from '../http/access-jwt.ts'
+import { type AcknowledgeParts, acknowledgementOf } from '../http/acknowledge.ts'
 import { originOf, type TokenReader } from '../http/auth.ts'
 import { authenticateClient } from './client-auth.ts'
 import { onlyPost, refuseClient } from './client-doors.ts'
@@ -15,7 +16,7 @@ import { ROUTES } from './routes.ts'
  */
 export function revocationRoute(
   app: FastifyInstance,
-  { core, jwts, issuer }: TokenReader & { issuer: string },
+  { core, jwts, issuer, config }: TokenReader & AcknowledgeParts & { issuer: string },
 ): void {
   const audiences = [issuer, `${issuer}${ROUTES.token}`, `${issuer}${ROUTES.revocation}`]
 
@@ -44,6 +45,8 @@ export function revocationRoute(
       return refuseClient(request, reply, 'unauthorized_client')
     }
     await core.oauth.revokeForClient({ origin: originOf(request, 'oauth'), token })
+    // Also when a request whose answer was lost has revoked it before.
+    await acknowledgementOf(request, { core, config })
     return reply.code(200).send()
   })
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import type { Client } from 'pg'
+import type { ClockReading, GuidedClock } from '../core/clock.ts'
 import type { Secret } from '../core/secret.ts'
 import type { Change } from '../core/store.ts'
 import { EVERYTHING } from './changes.ts'
@@ -16,6 +17,7 @@ const MAX_PAUSE_MS = 2000
 /** Of a lease: how often it is renewed, and how long the question may take that renews it. */
 const RENEWALS = 5
 const PATIENCE = 2
+const FIRST_READINGS = 3
 /** How long those wait for the database who ask a node that has just woken up. */
 const CATCH_UP_MS = 1000
 
@@ -23,6 +25,8 @@ interface LogRow {
   end: number
   /** Whether the node's beat was counted; 0: others have given it up. */
   beaten: number
+  /** The time of the database, where it was asked. */
+  now?: number
   sequence: number | null
   subject: Change['subject']
   subject_id: string
@@ -46,12 +50,12 @@ const LOG = `from counter left join change on change.sequence > $1
   where counter.name = 'change' order by change.sequence limit ${ROWS_AT_ONCE}`
 const COLUMNS = 'counter.value as end, change.sequence, change.subject, change.subject_id'
 const READ = `select ${COLUMNS}, 1 as beaten ${LOG}`
-const DATABASE_NOW = 'cast(extract(epoch from clock_timestamp()) * 1000 as bigint)'
+const DATABASE_NOW = 'cast(floor(extract(epoch from clock_timestamp()) * 1000) as bigint)'
 const BEAT = `update node set beats = beats + 1, seen_at_ms = ${DATABASE_NOW}, position = $2
   where id = $3 and gone_at_ms is null returning 1`
-/** The beat and the reading are one statement: who is seen alive has seen all that was there then. */
+/** The beat, the time and the reading are one statement: who is seen alive has seen all that was there then. */
 const RENEW = `with beat as (${BEAT})
-  select ${COLUMNS}, (select count(*) from beat) as beaten ${LOG}`
+  select ${COLUMNS}, (select count(*) from beat) as beaten, ${DATABASE_NOW} as now ${LOG}`
 /**
  * Tells how far we are. Not worth a sync: forgotten in a crash of the database, it only lets others wait,
  * and no lease hangs on it.
@@ -76,8 +80,11 @@ export async function openChangeFeed(options: {
   notices: boolean
   db: Db
   card: NodeCard | undefined
+  /** Goes by the clock of the database; absent: time is none of ours. */
+  clock: GuidedClock | undefined
 }): Promise<PostgresChangeFeed> {
-  const { channel, pollMs, card } = options
+  const { channel, pollMs, card, clock } = options
+  clock?.guide(await quickestReading(options.db))
   const lease: Lease = card === undefined ? NO_LEASE : openLease(card.leaseMs)
   const renewEveryMs = card === undefined ? Number.POSITIVE_INFINITY : card.leaseMs / RENEWALS
   const maxPauseMs = Math.min(MAX_PAUSE_MS, renewEveryMs / 2)
@@ -118,6 +125,7 @@ export async function openChangeFeed(options: {
       const { rows } = renews
         ? await connection.query<LogRow>(RENEW, [from, from, nodeId])
         : await connection.query<LogRow>(READ, [from])
+      const receivedAtMs = performance.now()
       const [first] = rows
       if (first?.beaten === 0) {
         // Its log may be from before others stopped waiting for us; the next one cannot be.
@@ -127,6 +135,9 @@ export async function openChangeFeed(options: {
       }
       await take(rows, from)
       if (renews) {
+        if (first?.now !== undefined) {
+          clock?.guide({ atMs: first.now, sentAtMs, receivedAtMs })
+        }
         renewal = sentAtMs
         renewedAtMs = sentAtMs
       }
@@ -285,6 +296,18 @@ export async function openChangeFeed(options: {
       await nodes?.leave().catch(() => undefined)
     },
   }
+}
+
+/** The time of the database, as exactly as a few questions tell it: a node begins by it. */
+async function quickestReading(db: Db): Promise<ClockReading> {
+  const readings: ClockReading[] = []
+  for (let i = 0; i < FIRST_READINGS; i++) {
+    const sentAtMs = performance.now()
+    const { rows } = await sql<{ now: number }>`select ${sql.raw(DATABASE_NOW)} as now`.execute(db)
+    readings.push({ atMs: rows[0]?.now ?? 0, sentAtMs, receivedAtMs: performance.now() })
+  }
+  const wayMs = ({ sentAtMs, receivedAtMs }: ClockReading) => receivedAtMs - sentAtMs
+  return readings.reduce((best, each) => (wayMs(each) < wayMs(best) ? each : best))
 }
 
 /** Makes the counter, if nothing was ever changed. */

@@ -1,3 +1,4 @@
+import { type Clock, isGuided } from '../core/clock.ts'
 import type { Secret } from '../core/secret.ts'
 import type { ChangeListener, Repositories, Store } from '../core/store.ts'
 import { auditStore } from './audit.ts'
@@ -13,6 +14,7 @@ import { importStore } from './imports.ts'
 import { inventoryStore } from './inventory.ts'
 import { jobStore } from './jobs.ts'
 import { emptyJournal, isEmpty, type Journal } from './journal.ts'
+import { leakStore } from './leaks.ts'
 import { lineageStore } from './lineage.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import type { NodeCard } from './node-registry.ts'
@@ -43,10 +45,6 @@ export type Database =
       notices: boolean
     }
 
-export interface Clock {
-  now(): number
-}
-
 /** What a server tells its store; processes that answer nobody leave both out. */
 export interface Serving {
   /** Registers it among the nodes of the database. */
@@ -69,7 +67,11 @@ export async function openStore(
   const engine =
     database.kind === 'sqlite'
       ? await openSqliteEngine(database.file, { card, clock, inTurn })
-      : await openPostgresEngine({ ...database, card })
+      : await openPostgresEngine({
+          ...database,
+          card,
+          clock: isGuided(clock) ? clock : undefined,
+        })
   const isShared = database.kind === 'postgres' || inTurn !== undefined
   return storeOver(engine, { clock, onCommitted, isShared })
 }
@@ -155,9 +157,10 @@ function repositories(
     clients: clientStore(db, locks),
     grants: grantStore(db, locks),
     oauthRecords: oauthRecordStore(db),
-    imports: importStore(db, locks),
+    imports: importStore(db, { locks, ...(journal === undefined ? {} : { journal }) }),
     audit: auditStore(db, journal),
     events: eventStore(db, locks),
+    leaks: leakStore(db, locks),
     webhooks: webhookStore(db, locks),
     policy: policyStore(db, locks),
     rates: rateStore(db, locks),

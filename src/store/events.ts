@@ -142,6 +142,18 @@ export function eventStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): EventSt
         createdAtMs: row.created_at_ms,
       }))
     },
+    async endingsAtAge(ageMs, { from, toMs, limit }) {
+      const { rows } = await sql<{ id: string; created_at_ms: number }>`
+        select id, created_at_ms from token
+        where standing = 'live' and (created_at_ms, id) > (${from.at - ageMs}, ${from.id})
+          and created_at_ms <= ${toMs - ageMs} and kind in (${sql.join([...LASTING_KINDS])})
+        order by created_at_ms, id limit ${limit}`.execute(db)
+      return rows.map((row) => ({
+        id: row.id as TokenId,
+        expiresAtMs: row.created_at_ms + ageMs,
+        createdAtMs: row.created_at_ms,
+      }))
+    },
     async countEndings(fromMs, toMs) {
       const { rows } = await sql<{ kind: string; size: number }>`
         select kind, count(*) as size from token

@@ -1,14 +1,33 @@
-import type { Kysely } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import type { TokenId } from '../core/id.ts'
 import type { ImportStore, Shape } from '../core/imports/store.ts'
+import { emptyJournal, type Journal } from './journal.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import type { Schema } from './schema.ts'
 
-export function importStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): ImportStore {
+export function importStore(
+  db: Kysely<Schema>,
+  { locks = NO_LOCKS, journal = emptyJournal() }: { locks?: Locks; journal?: Journal } = {},
+): ImportStore {
   return {
+    async attempt(work) {
+      const told = { records: journal.records.length, changes: journal.changes.length }
+      await sql`savepoint import_row`.execute(db)
+      try {
+        const result = await work()
+        await sql`release savepoint import_row`.execute(db)
+        return result
+      } catch (error) {
+        await sql`rollback to savepoint import_row`.execute(db)
+        await sql`release savepoint import_row`.execute(db)
+        journal.records.length = told.records
+        journal.changes.length = told.changes
+        throw error
+      }
+    },
     async rows(importId, rowKeys) {
-      // Two runs of the same import go one after the other.
-      await locks.hold(`import:${importId}`)
+      // One after the other: two may bring the same secret, owner or group.
+      await locks.hold('import')
       if (rowKeys.length === 0) return new Map()
       const rows = await db
         .selectFrom('import_row')

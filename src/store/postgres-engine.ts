@@ -1,4 +1,5 @@
 import { Kysely, sql } from 'kysely'
+import type { GuidedClock } from '../core/clock.ts'
 import { CoreError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
 import { lastRecord, toAuditRow } from './audit.ts'
@@ -43,6 +44,7 @@ export async function openPostgresEngine(options: {
   notices: boolean
   /** Absent: this process answers nobody, so that nobody waits for it. */
   card: NodeCard | undefined
+  clock: GuidedClock | undefined
 }): Promise<Engine> {
   const db: Db = new Kysely<Schema>({ dialect: pooled(options) })
   try {

@@ -29,6 +29,7 @@ export interface Schema {
   audit: AuditTable
   audit_checkpoint: { sequence: number; hash: string; at_ms: number; signature: string }
   event: EventTable
+  leak: { token_id: string; place: string; told_at_ms: number; settled_at_ms: number | null }
   mark: { name: string; at: number; id: string }
   webhook: WebhookTable
   delivery: DeliveryTable

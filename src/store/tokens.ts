@@ -30,8 +30,8 @@ const addressOf = (ip: string) => ({
   last_used_ip_key: addressKey(ip) ?? null,
 })
 
-const named = <T>(statement: Promise<T>) =>
-  orNameTaken(statement, 'The owner has a token of this name. Choose another.')
+const NAME_TAKEN = 'The owner has a token of this name. Choose another.'
+const named = <T>(statement: Promise<T>) => orNameTaken(statement, NAME_TAKEN)
 
 export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenStore {
   const tokens = () => db.selectFrom('token').selectAll()
@@ -81,12 +81,27 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
     )
   }
 
+  /**
+   * Of one that ends with its parent's overlap, whose name the index therefore leaves free: for the children
+   * of the parent's successor, which come to be meanwhile, but not for one beside it.
+   */
+  async function mustDifferFromSiblings(token: NewToken): Promise<void> {
+    const { ownerId, nameKey, parentId, createdAtMs } = token
+    if (nameKey === undefined) return
+    const { rows } = await sql`select 1 from token where name_order = ${nameKey}
+      and owner_id = ${ownerId} and revoked_at_ms is null
+      and (superseded_at_ms is null or (superseded_at_ms > ${createdAtMs}
+        and superseded_by is null and parent_id = ${parentId ?? null})) limit 1`.execute(db)
+    if (rows.length > 0) throw new CoreError('name_taken', NAME_TAKEN)
+  }
+
   return {
     ...tokenLists(db),
     ...tokenEndings(db, locks),
     async insert(token) {
       const parentEndsAtMs = await mustGrowFromTheLiving(token)
       const serial = token.serial ?? (await nextSerial(db, 'token'))
+      if (parentEndsAtMs !== undefined) await mustDifferFromSiblings(token)
       const row = toRow(token, serial, parentEndsAtMs)
       await named(insertRow(db, row))
       const labels = labelsOf(token)
@@ -201,6 +216,7 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
       if (ids.length === 0) return 0
       await db.deleteFrom('use_count').where('token_id', 'in', ids).execute()
       await db.deleteFrom('rotation_caller').where('token_id', 'in', ids).execute()
+      await db.deleteFrom('leak').where('token_id', 'in', ids).execute()
       return ids.length
     },
   }

@@ -1,11 +1,14 @@
 import cluster, { type Worker } from 'node:cluster'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AggregatorRegistry } from 'prom-client'
+import { steadyClock } from '../steady-clock.ts'
+import { uptimeOfMachineMs } from './machine.ts'
 import type { FromWorker, ToWorker } from './messages.ts'
 import { turnTaker } from './turns.ts'
 
 const FIRST_PAUSE_MS = 100
 const MAX_PAUSE_MS = 10_000
+const CLOCK_MS = 1000
 /** A worker that lived this long did not die of how it was started. */
 const SETTLED_MS = 30_000
 
@@ -25,6 +28,8 @@ export interface Supervision {
 export async function supervise({ workers, patienceMs, drainMs }: Supervision): Promise<string> {
   const turns = turnTaker(patienceMs)
   const figures = new AggregatorRegistry()
+  const clock = steadyClock()
+  setInterval(clock.check, CLOCK_MS).unref()
   let isEnding = false
 
   function tell(worker: Worker, message: ToWorker): void {
@@ -33,7 +38,11 @@ export async function supervise({ workers, patienceMs, drainMs }: Supervision): 
 
   /** Resolves when the worker listens, with its address; `undefined` when it ended before. */
   function start(number: number, failures = 0): Promise<string | undefined> {
-    const worker = cluster.fork({ WORKER_NUMBER: String(number) })
+    // A worker that starts after the machine's clock was put back must not revive what is over.
+    const worker = cluster.fork({
+      WORKER_NUMBER: String(number),
+      WORKER_CLOCK: String(clock.now() - uptimeOfMachineMs()),
+    })
     const startedMs = performance.now()
     const id = String(worker.id)
     return new Promise((resolve) => {

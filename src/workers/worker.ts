@@ -1,6 +1,7 @@
 import cluster from 'node:cluster'
 import { AggregatorRegistry, type Registry } from 'prom-client'
 import { CoreError } from '../core/errors.ts'
+import { uptimeOfMachineMs } from './machine.ts'
 import type { FromWorker, ToWorker } from './messages.ts'
 
 /** How long a change waits for its turn to write. */
@@ -14,6 +15,8 @@ export interface WorkerEnd {
   /** Tells the supervisor that this worker listens. */
   ready(url: string): void
   inTurn<T>(work: () => Promise<T>): Promise<T>
+  /** The time now, by the clock of the supervisor. */
+  nowMs: number
   gatherMetrics(registry: Registry): () => Promise<string>
 }
 
@@ -40,6 +43,7 @@ export function workerEnd(): WorkerEnd | undefined {
 
   return {
     number: Number(process.env.WORKER_NUMBER),
+    nowMs: Number(process.env.WORKER_CLOCK) + uptimeOfMachineMs(),
     ready: (url) => tell({ mintmark: 'ready', url }),
     async inTurn(work) {
       turn = Promise.withResolvers()

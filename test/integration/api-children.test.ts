@@ -119,6 +119,24 @@ describe('a child', () => {
     await child(parent.secret)
   })
 
+  it('has a name of its own beside its siblings, also while its parent is being rotated', async () => {
+    const parent = await parentOf()
+    await child(parent.secret, { name: 'build 7' })
+    const rotated = await server.call('POST', `/api/v1/tokens/${parent.id}/rotate`)
+    expect(rotated.status, rotated.text).toBe(200)
+    expect(await mint(parent.secret, { name: 'build 7' })).toMatchObject({
+      status: 409,
+      body: { code: 'name_taken' },
+    })
+    await child(parent.secret, { name: 'build 8' })
+    expect((await mint(parent.secret, { name: 'Build 8' })).status).toBe(409)
+    // Who has taken over the new secret begins anew, with the names that are on their way out.
+    await child(rotated.body.secret, { name: 'build 7' })
+    expect((await mint(rotated.body.secret, { name: 'build 7' })).status).toBe(409)
+    await child(rotated.body.secret, { name: 'build 9' })
+    expect((await mint(parent.secret, { name: 'build 9' })).status).toBe(409)
+  })
+
   it('is made once per Idempotency-Key', async () => {
     const parent = await parentOf()
     const ask = () =>

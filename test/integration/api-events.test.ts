@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { eventStreams } from '../../src/http/api/event-stream.ts'
 import { DAY_MS, HOUR_MS, ORIGIN } from '../support/core.ts'
 import { DATABASE } from '../support/database.ts'
-import { EVERYTHING, makeToken, setPolicy } from '../support/people.ts'
+import { EVERYTHING, makeGroup, makeToken, setPolicy } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { listen } from '../support/raw-socket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -151,6 +151,34 @@ test('after a standstill a token is told of once, at the time that it has reache
   expect(told.map(({ data }) => data.details.noticeSeconds)).toEqual([86_400])
 })
 
+test('a token that the policy ends earlier is told of by that end, and not again by its own', async () => {
+  const owner = await server.makeUser({ username: 'soon-over' })
+  const group = await makeGroup(server, 'soon', { [owner.id]: 'READ' })
+  const own = { ownerId: owner.id, ...expiringIn(60 * DAY_MS) }
+  const { id } = await makeToken(server, own)
+  const other = await makeToken(server, expiringIn(60 * DAY_MS))
+  await notices()
+  const body = { groups: [group], maxTtlSeconds: 20 * 86_400 }
+  await server.call('PUT', '/api/v1/policy/rules/soon', { body })
+  await notices()
+  const endsAtMs = server.clock.now() + 20 * DAY_MS
+  for (let day = 0; day < 61; day++) {
+    server.clock.advance(DAY_MS)
+    await notices()
+    await notices()
+  }
+  const told = (await events(`tokenId=${id}&limit=100`)).filter(
+    ({ type }) => type !== 'token.created',
+  )
+  expect(told.map(({ type }) => type).filter((type) => type === 'token.expired')).toHaveLength(1)
+  expect(told.some(({ type }) => type === 'token.expiring')).toBe(true)
+  for (const { data } of told) {
+    expect(data.details.expiresAtMs).toBe(endsAtMs)
+  }
+  expect((await typesOf(other.id)).at(-1)).toBe('token.expired')
+  await server.call('DELETE', '/api/v1/policy/rules/soon')
+})
+
 test('a rule of the policy wants notices of its own tokens alone', async () => {
   const rule = { kinds: ['service'], noticeSeconds: [2 * 86_400] }
   await server.call('PUT', '/api/v1/policy/rules/services', { body: rule })
@@ -275,6 +303,34 @@ test('a stream ends with the credential that it was opened with', async () => {
   await sleep(300)
   await server.call('POST', `/api/v1/tokens/${listener.id}/revoke`)
   expect(await ended).toBe('ended')
+})
+
+test('a stream ends at once when the policy takes its credential away', async () => {
+  const lena = await server.makeUser({ username: 'lena' })
+  const group = await makeGroup(server, 'listeners', { [lena.id]: 'READ' })
+  const made = await makeToken(server, { ownerId: lena.id, ...expiringIn(3 * DAY_MS) })
+  server.clock.advance(2 * DAY_MS)
+  const { core } = server.app
+  const verdict = await core.verifier.verify(made.secret)
+  if (!verdict.active) throw new Error(verdict.reason)
+  const caller = { principal: verdict.principal, origin: ORIGIN }
+  const stream = eventStreams(core, () => false).open({
+    caller,
+    filter: {},
+    afterId: await core.read.lastEventId(),
+    signal: new AbortController().signal,
+  })
+  await stream.next()
+  const end = stream.next()
+  // Until it waits for news.
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  const beganMs = performance.now()
+  const rule = { groups: [group], maxTtlSeconds: 86_400 }
+  const ruled = await server.call('PUT', '/api/v1/policy/rules/listeners', { body: rule })
+  expect(ruled.status, ruled.text).toBe(200)
+  expect((await end).done).toBe(true)
+  expect(performance.now() - beganMs).toBeLessThan(5000)
+  await server.call('DELETE', '/api/v1/policy/rules/listeners')
 })
 
 test('streams are bounded, say what they want, and are refused like everything else', async () => {

@@ -125,6 +125,19 @@ describe('a reported secret', () => {
 })
 
 describe('whoever reports', () => {
+  test('the same place again holds after a release; without a place it is news each day', async () => {
+    const { id, secret } = await hers()
+    const url = 'https://git.example.com/web/app.env'
+    for (const wish of [{ url }, {}]) {
+      await report({ secrets: [secret], ...wish })
+      expect(await show(id)).toMatchObject({ state: 'quarantined' })
+      await server.call('POST', `/api/v1/tokens/${id}/release`)
+      server.clock.advance(2 * DAY_MS)
+      const { body } = await report({ secrets: [secret], ...wish })
+      expect(body.outcomes[0].action).toBe('url' in wish ? 'none' : 'quarantine')
+    }
+  })
+
   test('needs the role or to be an admin, and without being one hears nothing', async () => {
     const { secret } = await hers()
     expectProblem(await report({ secrets: [secret] }, alice.token), 403, 'forbidden')
@@ -277,6 +290,31 @@ describe('GitHub’s secret scanning', () => {
     server.clock.advance(DAY_MS)
     const again = await send(body, genuine(body))
     expect(again.body[0].label).toBe('true_positive')
+  })
+
+  test('does not stop again what was released, however late the same report comes', async () => {
+    const { id, secret } = await hers()
+    const report = (wish: object) =>
+      JSON.stringify([
+        { token: secret, type: 't', source: 'content', url: 'https://x.example.com/1', ...wish },
+      ])
+    const release = () => server.call('POST', `/api/v1/tokens/${id}/release`)
+    for (const wish of [{}, { url: '' }, { url: 'https://x.example.com/2' }]) {
+      const body = report(wish)
+      expect((await send(body, genuine(body))).body[0].label).toBe('true_positive')
+      expect(await show(id)).toMatchObject({ state: 'quarantined' })
+      expect((await release()).status).toBe(200)
+      const told = (await eventsOf(id)).length
+      server.clock.advance(2 * DAY_MS)
+      const again = await send(body, genuine(body))
+      expect(again.body[0].label).toBe('true_positive')
+      expect(await show(id)).toMatchObject({ state: 'active' })
+      expect(await eventsOf(id)).toHaveLength(told)
+    }
+    await server.restart()
+    const body = report({})
+    await send(body, genuine(body))
+    expect(await show(id)).toMatchObject({ state: 'active' })
   })
 
   test('is refused without its signature, whatever was sent', async () => {

@@ -7,9 +7,14 @@ import { checkBackup, makeBackup } from '../../src/backup/backup.ts'
 import { openJournal } from '../../src/backup/journal.ts'
 import { restoreBackup, type Since } from '../../src/backup/restore.ts'
 import { type Config, readConfig } from '../../src/config.ts'
+import type { Caller } from '../../src/core/caller.ts'
+import type { Core } from '../../src/core/core.ts'
+import type { TokenId, WebhookId } from '../../src/core/id.ts'
 import { Secret } from '../../src/core/secret.ts'
+import { ORIGIN } from '../support/core.ts'
 import { newDatabase, type TestDatabase } from '../support/database.ts'
 import { type Inhabited, inhabit, within } from '../support/installation.ts'
+import { startReceiver, TO_LOOPBACK } from '../support/receiver.ts'
 import { temporaryDirectory } from '../support/temporary.ts'
 
 const masterKey = new Secret(randomBytes(32).toString('base64url'))
@@ -102,6 +107,70 @@ it('restored, everything is as it was, and only into an empty place', async () =
   const third = await database()
   const other = new Secret(randomBytes(32).toString('base64url'))
   await expect(restore(third, file, 'revoke-all', other)).rejects.toThrow(/does not open/)
+})
+
+it('restored, it tells no webhook anything until it is enabled again', async () => {
+  const receiver = await startReceiver()
+  onTestFinished(() => receiver.close())
+  const loopback = readConfig({ env: TO_LOOPBACK, readFile: () => '' })
+  const at = async (
+    place: TestDatabase,
+    work: (core: Core, caller: Caller) => Promise<void>,
+  ): Promise<void> => {
+    const config = { ...loopback, database: place.config }
+    const { core, store } = await places.openCore(config, { masterKey })
+    const verdict = await core.verifier.verify(lived.adminSecret)
+    if (!verdict.active) throw new Error(verdict.reason)
+    await work(core, { principal: verdict.principal, origin: ORIGIN })
+    await core.deliverer.stop()
+    await store.close()
+  }
+  const first = await database()
+  const lived = await inhabit(first, masterKey)
+  const [token, other] = lived.alive
+  const ids: WebhookId[] = []
+  await at(first, async (core, caller) => {
+    for (let i = 0; i < 2; i++) {
+      const wish = { url: receiver.url }
+      ids.push((await core.write((w) => w.createWebhook({ caller, wish }))).webhook.id)
+    }
+    receiver.answerWith(500)
+    await core.write((w) => w.revokeToken({ caller, id: token?.id as TokenId, reason: 'lost' }))
+    await core.deliverer.run()
+    // As good as due.
+    await first.tamper('update delivery set next_at_ms = 1')
+    await core.write((w) =>
+      w.updateWebhook({ caller, id: ids[1] as WebhookId, edit: { state: 'disabled' } }),
+    )
+  })
+  const file = join(temporaryDirectory(), 'mintmark.backup')
+  await makeBackup(places, { config: configOf(first), masterKey, file, nowMs: Date.now() })
+  const second = await database()
+  expect(await restore(second, file, 'accept-revoked-alive')).toMatchObject({ webhooks: 2 })
+  receiver.received.length = 0
+  receiver.answerWith(204)
+  await at(second, async (core, caller) => {
+    await core.write((w) => w.revokeToken({ caller, id: other?.id as TokenId, reason: 'lost' }))
+    await core.deliverer.run()
+    expect(receiver.received).toEqual([])
+    for (const webhook of await core.read.webhooks(caller)) {
+      expect(webhook).toMatchObject({
+        state: 'disabled',
+        pausedBecause: expect.stringContaining('restored'),
+      })
+    }
+    const [id] = ids as [WebhookId]
+    const edit = { state: 'enabled' as const }
+    const enabled = await core.write((w) => w.updateWebhook({ caller, id, edit }))
+    expect(enabled.pausedBecause).toBeUndefined()
+    await core.deliverer.run()
+    expect(receiver.received).toEqual([])
+    await core.write((w) =>
+      w.revokeToken({ caller, id: lived.alive[2]?.id as TokenId, reason: '' }),
+    )
+    await core.deliverer.run()
+    expect(receiver.received.map(({ json }) => json.type)).toEqual(['token.revoked'])
+  })
 })
 
 it('knows nothing and takes no chances: --revoke-all ends every token', async () => {

@@ -212,6 +212,55 @@ it('gives nobody more than owner, importer and policy allow', async () => {
   expect(outcomes(await send([{ owner: 'nobody', secret: secret() }]))).toEqual(['not_found'])
 })
 
+it('leaves nothing behind of a row that is refused, however late', async () => {
+  const far = new Date(server.clock.now() + 30 * 86_400_000).toISOString()
+  await setPolicy(server, { maxTokenTtlSeconds: 86_400 })
+  const groups = [{ group: 'fresh', mode: 'READ' }]
+  const options = { createOwners: 'person', createGroups: true }
+  const audited = () =>
+    server.database.query("select count(*) as n from audit where action like '%.created'")
+  const before = await audited()
+  const late = [
+    { owner: 'stray', groups, secret: secret(), expiresAt: far },
+    { owner: 'stray', groups, secret: secret(), allowedIps: ['nowhere'] },
+  ]
+  expect(outcomes(await send(late, options))).toEqual(['beyond_policy', 'invalid_input'])
+  expect(await audited()).toEqual(before)
+  for (const table of ['import_made', 'membership']) {
+    expect(await server.database.query(`select * from ${table}`)).toEqual([])
+  }
+  const users = async () =>
+    (await server.call('GET', '/api/v1/users?limit=100')).body.items.map(
+      (user: Row) => user.username,
+    )
+  expect(await users()).not.toContain('stray')
+  // The good rows around it stand, with all of theirs.
+  const good = { owner: 'stray', groups, secret: secret() }
+  const mixed = await send([...late, good, ...late], options)
+  expect(outcomes(mixed).filter((outcome: string) => outcome === 'created')).toHaveLength(1)
+  expect(await users()).toContain('stray')
+  expect(await opens(good.secret)).toBe(200)
+  expect((await server.app.core.verifyAudit()).intact).toBe(true)
+})
+
+it('of imports at once that bring the same, one makes it and the others find it', async () => {
+  for (let round = 0; round < 5; round++) {
+    const rows = [
+      { secret: secret(), owner: `robot ${round}`, groups: [{ group: `g${round}`, mode: 'READ' }] },
+      { hash: sha256(secret()).digest('hex'), algorithm: 'sha256-hex' },
+    ].map((row, i) => ({ ...row, name: `t${round}-${i}` }))
+    const options = { createOwners: 'service', createGroups: true }
+    const answers = await Promise.all(
+      [rows, [...rows].reverse(), rows].map((each) => send(each, options)),
+    )
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200])
+    expect(answers.flatMap(outcomes).sort()).toEqual([
+      ...Array.from({ length: 2 }, () => 'created'),
+      ...Array.from({ length: 4 }, () => 'exists'),
+    ])
+  }
+})
+
 it('is for administrators with FULL_ACCESS alone', async () => {
   const alice = await server.makeUser({ username: 'alice' })
   const reader = await server.makeUser({

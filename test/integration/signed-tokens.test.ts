@@ -101,6 +101,14 @@ describe('a signed token', () => {
     })
   })
 
+  it('costs one use of the token that it is signed with', async () => {
+    const parent = await parentOf()
+    for (let i = 0; i < 3; i++) await jwtOf(parent.secret)
+    await server.app.core.flushUsage()
+    const { body } = await server.call('GET', `/api/v1/tokens/${parent.id}`)
+    expect(body.useCount).toBe(3)
+  })
+
   it('never has more, never lives longer, and signs nothing itself', async () => {
     const endsAt = new Date(Math.floor(Date.now() / 1000) * 1000 + 60_000).toISOString()
     const parent = await parentOf({ scopes: ['build'], expiresAt: endsAt })

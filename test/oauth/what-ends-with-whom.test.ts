@@ -261,3 +261,28 @@ describe('a login', () => {
 function expectNoCode({ searchParams }: URL): void {
   expect(searchParams.has('code')).toBe(false)
 }
+
+it('a token that was quarantined alone is not released while the login it came from is', async () => {
+  const { server } = oauth
+  await oauth.makePerson('quinn')
+  const app = await oauth.register()
+  const { access_token: access } = await signIn(oauth, app, { username: 'quinn' })
+  const isActive = async () => (await client.tokenIntrospection(app.config, access)).active
+  expect(await isActive()).toBe(true)
+  const listed = await server.call('GET', '/api/v1/tokens?q=owner:quinn')
+  const { id: token } = listed.body.items.find(
+    ({ kind }: { kind: string }) => kind === 'oauth_access',
+  )
+  const [row] = await server.database.query(`select parent_id from token where id = '${token}'`)
+  const login = String(row?.parent_id)
+  const act = (id: string, verb: string) =>
+    server.call('POST', `/api/v1/tokens/${id}/${verb}`, { body: { reason: 'odd' } })
+  expect((await act(token, 'quarantine')).body.tokens).toEqual([token])
+  expect((await act(login, 'quarantine')).status).toBe(200)
+  expect(await act(token, 'release')).toMatchObject({ status: 409, body: { code: 'conflict' } })
+  expect(await isActive()).toBe(false)
+  expect((await act(login, 'release')).body.tokens).not.toContain(token)
+  expect(await isActive()).toBe(false)
+  expect((await act(token, 'release')).body.tokens).toEqual([token])
+  expect(await isActive()).toBe(true)
+})

@@ -151,3 +151,75 @@ describe('a login and its grants', () => {
     expect(again).toMatchObject({ status: 400, body: { error: 'invalid_grant' } })
   })
 })
+
+describe('what is answered is known to a node that hears late', () => {
+  let late: TestServer
+
+  beforeAll(async () => {
+    late = await startServer(
+      {
+        MINTMARK_PUBLIC_URL: oauth.issuer,
+        MINTMARK_POLL_MS: '1000',
+        MINTMARK_DATABASE_NOTICES: 'false',
+      },
+      { clock: { now: () => Date.now(), advance: oauth.advance }, beside: one },
+    )
+  })
+  afterAll(() => late.close())
+
+  /** Tokens that it remembers as good, though it was told all that was changed so far. */
+  async function remembered(browser = oauth.browser()) {
+    const app = await oauth.register({ postLogoutRedirectUris: ['https://app.example.com/bye'] })
+    const tokens = await signIn(oauth, app, { browser })
+    const access = tokens.access_token
+    const refresh = tokens.refresh_token ?? ''
+    await one.app.core.nodes.acknowledged('everything', 5000)
+    expect(await isActive(late, access)).toBe(true)
+    expect(await introspected(refresh)).toBe(true)
+    return { app, access, refresh, idToken: tokens.id_token ?? '' }
+  }
+  const introspected = async (token: string) =>
+    (await ask(late, { token }, { path: '/oauth2/introspect' })).body.active
+
+  it('when a client revokes a token', async () => {
+    const { app, access, refresh } = await remembered()
+    const path = '/oauth2/revoke'
+    expect((await ask(one, { token: refresh }, { path, by: app })).status).toBe(200)
+    expect([await introspected(refresh), await introspected(access)]).toEqual([false, false])
+  })
+
+  it('when a refresh token is spent, and when it comes again', async () => {
+    const { app, access, refresh } = await remembered()
+    const spend = () =>
+      ask(one, { grant_type: 'refresh_token', refresh_token: refresh }, { by: app })
+    const spent = await spend()
+    expect(spent.status, spent.text).toBe(200)
+    expect(await introspected(refresh)).toBe(false)
+    const next = spent.body.refresh_token
+    one.remember(next)
+    await one.app.core.nodes.acknowledged('everything', 5000)
+    expect([await introspected(next), await introspected(access)]).toEqual([true, true])
+    oauth.advance(60_000)
+    expect((await spend()).status).toBe(400)
+    expect([await introspected(next), await introspected(access)]).toEqual([false, false])
+  })
+
+  it('when somebody signs out', async () => {
+    const browser = oauth.browser()
+    const { app, access, idToken } = await remembered(browser)
+    const page = await browser.open(
+      `/oauth2/session/end?${new URLSearchParams({ id_token_hint: idToken, client_id: app.clientId })}`,
+    )
+    expect((await browser.submit(page, { logout: 'yes' })).trail[0]).toBe(303)
+    expect(await introspected(access)).toBe(false)
+  })
+
+  it('when somebody withdraws what they allowed', async () => {
+    const browser = oauth.browser()
+    const { app, access, refresh } = await remembered(browser)
+    const page = await browser.open('/account/grants')
+    expect(page.text).toContain('<form')
+    await browser.submit(page, { client: app.id })
+    expect([await introspected(refresh), await introspected(access)]).toEqual([false, false])
+  })
+})

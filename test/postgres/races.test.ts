@@ -81,6 +81,32 @@ describe('once a revocation is acknowledged, nothing of the tree is alive', () =
     }
   })
 
+  it(`nor of a child that is rotated while its parent is, ${PAIRS} times`, async () => {
+    let refused = 0
+    for (let round = 0; round < PAIRS; round++) {
+      const parent = await t.issue()
+      await t.caughtUp()
+      const caller = await two.callerOf(parent.secret)
+      const { token: child } = await two.core.write((w) =>
+        w.issueChild({ caller, via: 'api', wish: { limits: {} } }),
+      )
+      const [rotated, ofChild] = await race(
+        round,
+        () => rotate(one, parent.token.id),
+        () => rotate(two, child.id),
+      )
+      expect(rotated).toBe('ok')
+      expect(['ok', 'token_not_active', 'conflict']).toContain(ofChild)
+      if (ofChild !== 'ok') refused++
+      const shown = await t.database.query(`select id from token
+        where family_id = '${child.familyId}' and revoked_at_ms is null and superseded_at_ms is null`)
+      expect(shown).toEqual([])
+    }
+    // Else the two never met.
+    expect(refused).toBeGreaterThan(0)
+    expect(refused).toBeLessThan(PAIRS)
+  })
+
   it(`though its successor is rotated, or a session of that opened, ${PAIRS} times`, async () => {
     for (let round = 0; round < PAIRS; round++) {
       const { token } = await t.issue()

@@ -97,7 +97,7 @@ function restoreBackup(program: Command, terminal: Terminal): void {
   leaf(program, 'restore', {
     summary: 'Put a backup into an empty place, and end again what has ended since',
     details:
-      'With the settings of the server that is to run on it: MINTMARK_DATABASE_URL names an empty place, of either kind, and the master key is the one of then. Whatever was revoked, disabled or narrowed after the backup was made would come back to life. So one of these is needed: --revocations with the journal that servers keep (MINTMARK_REVOCATION_JOURNAL), an unfiltered export of the audit trail, or the URL of the database that is given up; or --revoke-all; or --accept-revoked-alive. The journal in the data directory is taken by itself where it goes on from the backup. Logins end in any case. Audited.',
+      'With the settings of the server that is to run on it: MINTMARK_DATABASE_URL names an empty place, of either kind, and the master key is the one of then. Whatever was revoked, disabled or narrowed after the backup was made would come back to life. So one of these is needed: --revocations with the journal that servers keep (MINTMARK_REVOCATION_JOURNAL), an unfiltered export of the audit trail, or the URL of the database that is given up; or --revoke-all; or --accept-revoked-alive. The journal in the data directory is taken by itself where it goes on from the backup. Logins end in any case, and webhooks are disabled. Audited.',
     examples: [
       'mintmark restore mintmark-2030-01-31.backup --revocations /backups/revocations.log',
       'mintmark restore mintmark-2030-01-31.backup --revocations sqlite:/var/lib/mintmark/broken.db',
@@ -166,6 +166,7 @@ function sinceOf(
 function restoredText(
   done: ManifestText & {
     ended: Record<string, number>
+    webhooks: number
     open: Record<string, number>
     knownUpTo: number | null
   },
@@ -184,6 +185,11 @@ function restoredText(
     ...(open.length === 0
       ? []
       : [`Look at these changes since, and make them again: ${open.join(', ')}.`]),
+    ...(done.webhooks === 0
+      ? []
+      : [
+          `Webhooks are disabled (${done.webhooks}), and what they were to be sent is dropped: see that address and secret still hold (mintmark webhook list), then mintmark webhook update <id> --enable.`,
+        ]),
     'Tokens that were made after the backup do not exist. Start the server.',
   ].join('\n')
 }

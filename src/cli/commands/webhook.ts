@@ -115,7 +115,7 @@ function aboutWebhook(webhook: Webhook): string {
     ['description', webhook.description === '' ? undefined : webhook.description],
     ['types', webhook.types?.join(', ') ?? 'all'],
     ['state', webhook.state],
-    ['paused', webhook.pausedBecause ?? undefined],
+    ['because', webhook.pausedBecause ?? undefined],
     ['failing since', webhook.failingSince ?? undefined],
     ['made', webhook.createdAt],
   ])

@@ -1,6 +1,8 @@
 import type { Origin } from '../caller.ts'
 import type { Deps } from '../deps.ts'
-import { restraintOf } from '../policy/restraint.ts'
+import type { Policy } from '../policy/policy.ts'
+import { restraintsOf } from '../policy/restraint.ts'
+import { isLax } from '../policy/terms.ts'
 import type { Repositories } from '../store.ts'
 import type { Ending, Mark } from './store.ts'
 
@@ -18,23 +20,34 @@ const SYSTEM: { origin: Origin } = {
 /**
  * Tells of tokens that are about to end, at each of the policy's notice times, and of those that have
  * ended: each once, across restarts and nodes. A mark moves along the ends of tokens and never back; a
- * token that is younger than a notice time gets no notice at it. Returns how many were told of.
+ * token that is younger than a notice time gets no notice at it. A token that the policy ends before its own
+ * end is told of by that; one that the policy has just ended at once, by the change of the policy alone. Returns how many were told of.
  */
 export async function giveNotices(deps: Deps): Promise<number> {
-  const { noticeSeconds, tokenRules } = deps.policy()
+  const policy = deps.policy()
+  const { noticeSeconds, tokenRules } = policy
   const all = [...noticeSeconds, ...tokenRules.flatMap((rule) => rule.noticeSeconds)]
   const ascending = [...new Set(all)].sort((a, b) => a - b)
-  let told = await sweep(deps, { aheadMs: -MARGIN_MS, fromMs: -MARGIN_MS, noticeSeconds: 0 })
+  const notices: Notice[] = [{ aheadMs: -MARGIN_MS, fromMs: -MARGIN_MS, noticeSeconds: 0 }]
   for (const [i, seconds] of ascending.entries()) {
     // What is nearer its end than the next shorter time is told of at that time alone.
-    const shorter = ascending[i - 1] ?? 0
-    told += await sweep(deps, {
-      aheadMs: seconds * 1000,
-      fromMs: shorter * 1000,
-      noticeSeconds: seconds,
-    })
+    const fromMs = (ascending[i - 1] ?? 0) * 1000
+    notices.push({ aheadMs: seconds * 1000, fromMs, noticeSeconds: seconds })
+  }
+  let told = 0
+  for (const notice of notices) {
+    told += await sweep(deps, notice)
+    for (const lifeSeconds of longestLives(policy)) {
+      told += await sweep(deps, { ...notice, lifeSeconds })
+    }
   }
   return told
+}
+
+/** All that the policy and its rules say how long tokens may live. */
+function longestLives({ maxTokenTtlSeconds, tokenRules }: Policy): Set<number> {
+  const all = [maxTokenTtlSeconds, ...tokenRules.map(({ maxTtlSeconds }) => maxTtlSeconds)]
+  return new Set(all.filter((seconds) => typeof seconds === 'number'))
 }
 
 interface Notice {
@@ -44,6 +57,8 @@ interface Notice {
   fromMs: number
   /** 0: they have ended. */
   noticeSeconds: number
+  /** Those that the policy ends when they are so old; absent: those that end by themselves. */
+  lifeSeconds?: number
 }
 
 async function sweep(deps: Deps, notice: Notice): Promise<number> {
@@ -58,19 +73,26 @@ async function sweep(deps: Deps, notice: Notice): Promise<number> {
 async function sweepBatch(
   deps: Deps,
   tx: Repositories,
-  { aheadMs, fromMs, noticeSeconds }: Notice,
+  { aheadMs, fromMs, noticeSeconds, lifeSeconds }: Notice,
 ): Promise<{ passed: number; count: number }> {
-  const name = `notice:${noticeSeconds}`
+  const name = `notice:${noticeSeconds}${lifeSeconds === undefined ? '' : `:${lifeSeconds}`}`
   const nowMs = deps.clock.now()
   const mark = await tx.events.mark(name)
   const from = startOf(mark, nowMs + fromMs, noticeSeconds === 0)
   const toMs = nowMs + aheadMs
-  const endings = await tx.events.endings(from, toMs, BATCH)
+  const endings =
+    lifeSeconds === undefined
+      ? await tx.events.endings(from, toMs, BATCH)
+      : await tx.events.endingsAtAge(lifeSeconds * 1000, { from, toMs, limit: BATCH })
   const grown = endings.filter(
     ({ createdAtMs, expiresAtMs }) =>
       noticeSeconds === 0 || expiresAtMs - createdAtMs > noticeSeconds * 1000 + MARGIN_MS,
   )
-  const due = await wanting(deps, tx, { endings: grown, noticeSeconds })
+  const due = await wanting(deps, tx, {
+    endings: grown,
+    noticeSeconds,
+    isByPolicy: lifeSeconds !== undefined,
+  })
   for (const { id, expiresAtMs } of due) {
     await deps.audit(tx, SYSTEM, {
       action: noticeSeconds === 0 ? 'token.expired' : 'token.expiring',
@@ -87,21 +109,33 @@ async function sweepBatch(
   return { passed: endings.length, count: due.length }
 }
 
-/** The tokens of which the policy, or a rule about them, wants a notice at that time. */
+/**
+ * The tokens that end then and not before, and of which the policy, or a rule about them, wants a notice at
+ * that time.
+ */
 async function wanting(
   deps: Deps,
   tx: Repositories,
-  { endings, noticeSeconds }: { endings: readonly Ending[]; noticeSeconds: number },
+  {
+    endings,
+    noticeSeconds,
+    isByPolicy,
+  }: { endings: readonly Ending[]; noticeSeconds: number; isByPolicy: boolean },
 ): Promise<readonly Ending[]> {
   const policy = deps.policy()
-  if (noticeSeconds === 0 || policy.noticeSeconds.includes(noticeSeconds)) return endings
-  const wanted: Ending[] = []
-  for (const ending of endings) {
-    const token = await tx.tokens.glance(ending.id)
-    const restraint = token && (await restraintOf(policy, tx, token))
-    if (restraint?.noticeSeconds.includes(noticeSeconds)) wanted.push(ending)
-  }
-  return wanted
+  const isForAll = noticeSeconds === 0 || policy.noticeSeconds.includes(noticeSeconds)
+  if (isForAll && isLax(policy)) return endings
+  const tokens = await tx.tokens.byIds(endings.map(({ id }) => id))
+  const restraints = await restraintsOf(policy, tx, tokens)
+  const own = new Map(tokens.map(({ id, expiresAtMs }) => [id, expiresAtMs]))
+  return endings.filter(({ id, expiresAtMs }) => {
+    const restraint = restraints.get(id)
+    const policyMs = restraint?.endMs?.value ?? Number.POSITIVE_INFINITY
+    const isTheEnd = isByPolicy
+      ? policyMs === expiresAtMs && policyMs < (own.get(id) ?? Number.POSITIVE_INFINITY)
+      : policyMs >= expiresAtMs
+    return isTheEnd && (isForAll || restraint?.noticeSeconds.includes(noticeSeconds))
+  })
 }
 
 /** Beyond every id. */

@@ -46,6 +46,8 @@ export interface EventStore {
    * first.
    */
   endings(from: Mark, toMs: number, limit: number): Promise<Ending[]>
+  /** The same of those that end `ageMs` after they were made, whatever end of their own they have. */
+  endingsAtAge(ageMs: number, span: { from: Mark; toMs: number; limit: number }): Promise<Ending[]>
   /** Live tokens that end after `fromMs` and until `toMs`. */
   countEndings(fromMs: number, toMs: number): Promise<EndingCount[]>
 }

@@ -156,11 +156,13 @@ async function importRow(
     if (known !== undefined) return exists(row, known)
     checkTexts(deps, row)
     await mustBeNew(deps, tx, row, material)
-    const owner = await ownerOf(deps, tx, batch, row)
-    const tokenId = await saveRow(deps, tx, batch, { row, material, owner })
+    // Its owner and groups may be made before it is found that the row cannot be.
+    const tokenId = await tx.imports.attempt(async () => {
+      const owner = await ownerOf(deps, tx, batch, row)
+      return saveRow(deps, tx, batch, { row, material, owner })
+    })
     return { ...exists(row, tokenId), outcome: 'created' }
   } catch (error) {
-    // All that a row is refused for is found before anything of it is written that could fail.
     if (!(error instanceof CoreError) || error.code === 'unavailable') throw error
     const { code, message } = error
     return { row: row.row, outcome: 'refused', tokenId: undefined, code, message }
@@ -310,7 +312,7 @@ async function ownerOf(
       `There is no user "${row.owner}". Create the user, or let the import create owners.`,
     )
   }
-  // A new user holds neither, so that the row would be refused with the user made already.
+  // Said for what it is: a new user holds neither.
   if ((row.roles ?? []).length > 0 || (row.scopes ?? []).length > 0) {
     throw new CoreError(
       'beyond_rights',

@@ -21,7 +21,9 @@ export interface ImportRow {
 
 /** What the domain needs saved about imports. */
 export interface ImportStore {
-  /** Those rows of an import that are done, by key. */
+  /** Does part of a transaction; when it throws, what it has written so far goes, and nothing else. */
+  attempt<T>(work: () => Promise<T>): Promise<T>
+  /** Those rows of an import that are done, by key. No other import begins meanwhile. */
   rows(importId: string, rowKeys: readonly string[]): Promise<Map<string, TokenId>>
   byFingerprint(fingerprint: string): Promise<TokenId | undefined>
   insertRow(row: ImportRow): Promise<void>

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mustBeAllowed } from '../access.ts'
 import type { Actor } from '../audit/record.ts'
 import type { Caller } from '../caller.ts'
@@ -71,12 +72,14 @@ async function takeOne(
   const id = await tokenOf(deps, secret)
   if (id === undefined) return { tokenId: undefined, action: 'none' }
   return deps.store.transaction(async (tx) => {
+    // A person has shown who they are; a signed report is good for ever.
+    const isReplayable = actor.principal === undefined
+    if (!(await isNews(deps, tx, { id, url, source, isReplayable }))) {
+      return { tokenId: id, action: 'none' as const }
+    }
     // Only seen: a revocation locks its grant before it, as everywhere.
     const token = await tx.tokens.glance(id)
     if (token === undefined) return { tokenId: undefined, action: 'none' as const }
-    if (await isToldAlready(deps, tx, { id, url, source })) {
-      return { tokenId: id, action: 'none' as const }
-    }
     const action = actionOn(token, deps)
     await deps.audit(tx, actor, {
       action: 'token.leaked',
@@ -111,17 +114,29 @@ function actionOn(token: Token, { policy, clock }: Deps): LeakOutcome['action'] 
   return leakAction === 'quarantine' && state === 'quarantined' ? 'none' : leakAction
 }
 
-const RECENT_LEAKS = 20
-
-async function isToldAlready(
+/**
+ * Whether somebody must hear of it. What was released since is not reported anew by the same place: a
+ * signed report bears no date, so that whoever keeps one could stop the token again and again. Only one of
+ * ours that names no place says nothing of where, and counts every time.
+ */
+function isNews(
   { clock }: Deps,
   tx: Repositories,
-  { id, url, source }: { id: TokenId; url: string; source: string },
+  {
+    id,
+    url,
+    source,
+    isReplayable,
+  }: { id: TokenId; isReplayable: boolean } & Omit<FoundSecret, 'secret'>,
 ): Promise<boolean> {
-  const filter = { tokenId: id, types: ['token.leaked' as const] }
-  const recent = await tx.events.list(filter, undefined, RECENT_LEAKS)
-  const sinceMs = clock.now() - SAME_LEAK_MS
-  return recent.some(
-    ({ atMs, details }) => atMs >= sinceMs && details.url === url && details.source === source,
-  )
+  const atMs = clock.now()
+  return tx.leaks.note({
+    tokenId: id,
+    place: createHash('sha256')
+      .update(JSON.stringify([source, url]))
+      .digest('base64url'),
+    atMs,
+    sinceMs: atMs - SAME_LEAK_MS,
+    evenIfSettled: url === '' && !isReplayable,
+  })
 }

@@ -10,6 +10,7 @@ import { termsFor } from '../policy/terms.ts'
 import type { Repositories } from '../store.ts'
 import { boundLimits, expiryOf, type Issued, mustBeActive, saveToken } from './issue.ts'
 import { underAncestors } from './lineage.ts'
+import { lockedLine } from './locked-line.ts'
 import { getToken } from './read.ts'
 import { type Limits, stateOf, type Token, type Via } from './token.ts'
 
@@ -50,7 +51,10 @@ export async function issueChild(
   if (owner === undefined) throw new CoreError('not_found', 'There is no such owner.')
   mustBeActive(owner)
   const line = await lockedLine(tx, principal.token)
-  const parent = restrained(line, await restraintOf(policy, tx, principal.token))
+  if (line === undefined) throw new CoreError('token_not_active', 'The token is gone.')
+  const { token, ancestors } = line
+  const bound = token.parentId === undefined ? token : underAncestors(token, ancestors)
+  const parent = restrained(bound, await restraintOf(policy, tx, principal.token))
   if (stateOf(parent, nowMs) !== 'active') {
     throw new CoreError('token_not_active', 'The token that was to be the parent has ended.')
   }
@@ -89,19 +93,6 @@ export async function issueChild(
 /** What is left open is inherited, whether or not the owner holds all of it now. */
 export function openWhereSilent(wanted: Partial<Limits>, { accessLevel }: Limits): Limits {
   return { accessLevel, roles: null, groups: null, scopes: null, allowedIps: null, ...wanted }
-}
-
-/** The token as its ancestors let it be, none of which changes until the transaction ends. */
-async function lockedLine(tx: Repositories, { id, parentId }: Token): Promise<Token> {
-  const line = parentId === undefined ? [] : await tx.lineage.ancestorsOf(parentId)
-  const ancestors: Token[] = []
-  for (const { id } of line.toReversed()) {
-    const ancestor = await tx.tokens.byId(id)
-    if (ancestor !== undefined) ancestors.unshift(ancestor)
-  }
-  const token = await tx.tokens.byId(id)
-  if (token === undefined) throw new CoreError('token_not_active', 'The token is gone.')
-  return parentId === undefined ? token : underAncestors(token, ancestors)
 }
 
 async function mustHaveRoom(

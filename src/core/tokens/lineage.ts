@@ -24,7 +24,7 @@ export interface Descent {
 const NOBODY: readonly TokenId[] = []
 
 /** Whether a token's rights hang on the present state of the one it comes from. */
-function hasLineage({ kind, parentId }: Token): boolean {
+export function hasLineage({ kind, parentId }: Token): boolean {
   return parentId !== undefined && (kind === 'api' || kind === 'session')
 }
 

@@ -6,6 +6,7 @@ import { CoreError } from '../errors.ts'
 import type { TokenId } from '../id.ts'
 import type { Repositories } from '../store.ts'
 import { checkProse } from '../text.ts'
+import { lockedLine } from './locked-line.ts'
 import type { Hit } from './store.ts'
 import { stateOf, type Token } from './token.ts'
 import { visible } from './visible.ts'
@@ -51,8 +52,9 @@ export async function quarantineSettled(
 }
 
 /**
- * Ends the quarantine of a token and of all that was quarantined with it. Throws `not_found`,
- * `forbidden`, `conflict` when it is not quarantined, or with another token.
+ * Ends the quarantine of a token and of all that was quarantined with it. The same report of a leak, come
+ * again, does not bring it back. Throws `not_found`,
+ * `forbidden`, `conflict` when it is not quarantined, or one that it comes from is.
  */
 export async function releaseToken(
   deps: Deps,
@@ -60,9 +62,19 @@ export async function releaseToken(
   { caller, id, reason }: { caller: Caller; id: TokenId; reason: string },
 ): Promise<Quarantined> {
   const policy = deps.policy()
-  const token = visible(deps, caller, await tx.tokens.byId(id))
+  // Before the token is locked, as reports do; whoever may not, or finds nothing to release, takes it back.
+  await tx.leaks.settle(id, deps.clock.now())
+  const line = await lockedLine(tx, visible(deps, caller, await tx.tokens.glance(id)))
+  const token = visible(deps, caller, line?.token)
   mustBeAllowed(caller.principal, 'token.release', { what: token, policy })
   const clean = checkProse(reason, { what: 'The reason', maxLength: 500 })
+  const above = line?.ancestors.find(isHeldBack)
+  if (above !== undefined) {
+    throw new CoreError(
+      'conflict',
+      `It comes from the token ${above.id}, which is quarantined. Release that one first.`,
+    )
+  }
   const hits = await tx.tokens.release(id, deps.clock.now())
   if (hits.length === 0) {
     throw new CoreError(
@@ -73,6 +85,10 @@ export async function releaseToken(
     )
   }
   return announce(deps, tx, { actor: caller, hits, action: 'token.released', reason: clean })
+}
+
+function isHeldBack({ quarantinedAtMs, revokedAtMs }: Token): boolean {
+  return quarantinedAtMs !== undefined && revokedAtMs === undefined
 }
 
 async function announce(

@@ -7,6 +7,7 @@ import type { TokenId } from '../id.ts'
 import { mustBeCreator } from '../policy/enforce.ts'
 import { restrained, restraintOf } from '../policy/restraint.ts'
 import { termsFor } from '../policy/terms.ts'
+import type { Owner } from '../rights.ts'
 import type { Repositories } from '../store.ts'
 import {
   expiryOf,
@@ -16,7 +17,8 @@ import {
   type TokenDraft,
   type TokenWish,
 } from './issue.ts'
-import { descentOf } from './lineage.ts'
+import { hasLineage, underAncestors } from './lineage.ts'
+import { lockedLine } from './locked-line.ts'
 import { finishPredecessors, overlapEnd } from './overlap.ts'
 import { revokeDerived } from './revoke.ts'
 import { isOauthKind, stateOf, type Token, type Via } from './token.ts'
@@ -44,7 +46,7 @@ export async function rotateToken(
 ): Promise<Issued> {
   const policy = deps.policy()
   const nowMs = deps.clock.now()
-  const old = visible(deps, caller, await tx.tokens.byId(wish.id))
+  const { old, bound, owner } = await lockedForRotation(deps, tx, { caller, id: wish.id })
   mustBeAllowed(caller.principal, 'token.rotate', { what: old, policy })
   if (old.kind === 'session') {
     throw new CoreError('invalid_input', 'A login session is not rotated. Log in again instead.')
@@ -55,8 +57,7 @@ export async function rotateToken(
       'The client of an OAuth token refreshes it; nobody else can rotate it.',
     )
   }
-  const owner = await deps.loadOwner(old.ownerId, tx)
-  const state = stateOf(restrained(old, await restraintOf(policy, tx, old)), nowMs)
+  const state = stateOf(restrained(bound, await restraintOf(policy, tx, old)), nowMs)
   if (state !== 'active' || owner === undefined) {
     throw new CoreError(
       'token_not_active',
@@ -80,7 +81,6 @@ export async function rotateToken(
     creator: await standsFor(deps, tx, caller.principal.token),
     explicit: typeof wish.expires === 'number',
   })
-  const { token: bounded } = await descentOf(tx, { ...old, expiresAtMs })
   const id = deps.newId() as TokenId
   if (!(await tx.tokens.supersede(old.id, { by: id, atMs: nowMs, endsAtMs }))) {
     throw new CoreError('conflict', 'The token was changed by someone else meanwhile. Look again.')
@@ -105,7 +105,7 @@ export async function rotateToken(
     name: old.name,
     description: old.description,
     limits: old.limits,
-    expiresAtMs: bounded.expiresAtMs,
+    expiresAtMs: earliest(expiresAtMs, bound.expiresAtMs),
     ...(old.idleSeconds === undefined ? {} : { idleSeconds: old.idleSeconds }),
     metadata: old.metadata,
     via,
@@ -113,6 +113,24 @@ export async function rotateToken(
     successorOf: old,
     ...(isAtOnce ? {} : { overlapEndsAtMs: endsAtMs }),
   })
+}
+
+/**
+ * The token, and as those it comes from let it be. Locked like everything (ADR 18): the owner, then the
+ * line from the top down. So a parent that is rotated meanwhile has either ended already, or finds the
+ * successor. Throws `not_found`.
+ */
+async function lockedForRotation(
+  deps: Deps,
+  tx: Repositories,
+  { caller, id }: { caller: Caller; id: TokenId },
+): Promise<{ old: Token; bound: Token; owner: Owner | undefined }> {
+  const seen = visible(deps, caller, await tx.tokens.glance(id))
+  const owner = await deps.loadOwner(seen.ownerId, tx)
+  const line = await lockedLine(tx, seen)
+  const old = visible(deps, caller, line?.token)
+  const bound = hasLineage(old) ? underAncestors(old, line?.ancestors ?? []) : old
+  return { old, bound, owner }
 }
 
 /** That of the old secret, unless somebody else made that up. */

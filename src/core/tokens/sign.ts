@@ -5,6 +5,7 @@ import { CoreError } from '../errors.ts'
 import type { TokenId } from '../id.ts'
 import { addressTest } from '../ip.ts'
 import { narrowRights, type Principal, type Rights } from '../rights.ts'
+import { firstRefusal } from './checks.ts'
 import { openWhereSilent } from './children.ts'
 import { boundLimits } from './issue.ts'
 import { narrowed } from './lineage.ts'
@@ -50,12 +51,8 @@ export async function signedRights(
   mustBeAllowed(caller.principal, 'token.sign', { what: undefined, policy: deps.policy() })
   // Read before the verdict, so that every change up to here is in it.
   const position = deps.store.changes.position()
-  const verdict = await deps.verifier.verifyById(caller.principal.token.id, {
-    ...(caller.origin.ip === undefined ? {} : { ip: caller.origin.ip }),
-  })
-  // The request itself was counted and allowed already.
-  const { principal } = verdict
-  if (principal === undefined || (!verdict.active && verdict.reason !== 'rate_limited')) {
+  const principal = await stillGood(deps, caller)
+  if (principal === undefined) {
     throw new CoreError('token_not_active', 'The token has ended. Nothing is signed for it.')
   }
   const { user, token, rights, ancestorIds = [] } = principal
@@ -76,6 +73,17 @@ export async function signedRights(
     issuedAtMs: nowMs,
     expiresAtMs,
   }
+}
+
+/** The caller as of now; not a use of the token, because the request itself was counted and allowed. */
+async function stillGood(
+  { clock, verifier }: Deps & { verifier: Verifier },
+  { principal, origin: { ip } }: Caller,
+): Promise<Principal | undefined> {
+  const entry = (await verifier.inspectById(principal.token.id))?.entry
+  if (entry === undefined) return undefined
+  const refusal = firstRefusal(entry, ip === undefined ? {} : { ip }, clock.now())
+  return refusal === undefined || refusal === 'rate_limited' ? entry.principal : undefined
 }
 
 /** As long as asked for, but no longer than the token lives unused. Throws `invalid_input`. */

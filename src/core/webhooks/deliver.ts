@@ -163,6 +163,9 @@ async function attempt(
   tally[isDelivered ? 'delivered' : 'failed']++
   const byte = deps.random(1).readUInt8()
   await deps.store.transaction(async (tx) => {
+    // Before its delivery, as whoever deletes it does.
+    const current = await tx.webhooks.byId(webhook.id)
+    if (current === undefined) return
     const pauseMs = PAUSES_MS[delivery.attempts]
     const state = isDelivered ? 'delivered' : pauseMs === undefined ? 'dead' : 'pending'
     const nowMs = deps.clock.now()
@@ -172,7 +175,7 @@ async function attempt(
       endedAtMs: state === 'pending' ? undefined : nowMs,
       attempt,
     })
-    if (isOurs) await followHealth(deps, tx, { id: webhook.id, attempt })
+    if (isOurs) await followHealth(deps, tx, { webhook: current, attempt })
   })
 }
 
@@ -215,10 +218,8 @@ function attemptOf(sent: Sent, facts: Pick<Attempt, 'number' | 'atMs' | 'duratio
 async function followHealth(
   deps: WebhookDeps,
   tx: Repositories,
-  { id, attempt }: { id: WebhookId; attempt: Attempt },
+  { webhook, attempt }: { webhook: Webhook; attempt: Attempt },
 ): Promise<void> {
-  const webhook = await tx.webhooks.byId(id)
-  if (webhook === undefined) return
   if (attempt.error === undefined) {
     if (webhook.failingSinceMs === undefined) return
     await tx.webhooks.update({ ...webhook, failingSinceMs: undefined })
@@ -247,7 +248,7 @@ async function followHealth(
   await deps.audit(tx, SYSTEM, {
     action: 'webhook.paused',
     subjectType: 'webhook',
-    subjectId: id,
+    subjectId: webhook.id,
     after: { because: pausedBecause },
   })
 }

@@ -100,7 +100,7 @@ export async function updateWebhook(
     description: checkDescription(edit.description ?? before.description),
     types: edit.types === undefined ? before.types : checkTypes(edit.types),
     state,
-    pausedBecause: state === 'paused' ? before.pausedBecause : undefined,
+    pausedBecause: state === before.state ? before.pausedBecause : undefined,
     failingSinceMs: isFresh ? undefined : before.failingSinceMs,
     updatedAtMs: deps.clock.now(),
   }

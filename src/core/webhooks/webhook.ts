@@ -15,6 +15,7 @@ export interface Webhook {
   /** What it wants to hear of; null: everything, also what there will be. */
   types: readonly EventType[] | null
   state: WebhookState
+  /** Why the server paused it, or disabled it with a restore. */
   pausedBecause: string | undefined
   /** Since when nothing has got through. */
   failingSinceMs: number | undefined

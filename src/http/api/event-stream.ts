@@ -4,6 +4,7 @@ import { CoreError } from '../../core/errors.ts'
 import type { TokenEvent } from '../../core/events/event.ts'
 import type { EventFilter } from '../../core/events/store.ts'
 import type { UserId } from '../../core/id.ts'
+import { ANY, type Change } from '../../core/store.ts'
 import { eventOut } from '../../core/webhooks/payload.ts'
 
 /** Keeps proxies from closing a stream on which nothing happens. */
@@ -15,6 +16,9 @@ const MAX_STREAMS = 500
 const MAX_STREAMS_PER_USER = 20
 /** What a client waits before it connects again. */
 const RETRY_MS = 2000
+
+/** What can take a right from anybody; whoever listens is looked at anew. */
+const FOR_ALL: ReadonlySet<Change['subject']> = new Set(['policy', 'role', 'group'])
 
 export interface StreamWish {
   caller: Caller
@@ -57,7 +61,10 @@ export function eventStreams(core: Core, isClosing: () => boolean): EventStreams
   core.onChange((changes) => {
     for (const { caller, wake } of waiting) {
       const { token, user } = caller.principal
-      const isConcerned = changes.some(({ id }) => id === token.id || id === user.id)
+      const isConcerned = changes.some(
+        ({ subject, id }) =>
+          id === token.id || id === user.id || id === ANY || FOR_ALL.has(subject),
+      )
       if (isConcerned) wake()
     }
   })

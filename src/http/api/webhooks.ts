@@ -32,7 +32,9 @@ export const Webhook = Type.Object({
   state: Type.Enum([...WEBHOOK_STATES], {
     description: 'paused: by the server, because nothing got through for long',
   }),
-  pausedBecause: Nullable(Type.String()),
+  pausedBecause: Nullable(
+    Type.String({ description: 'Why the server paused it, or disabled it with a restore' }),
+  ),
   failingSince: Nullable(Instant),
   createdAt: Instant,
   updatedAt: Instant,

@@ -11,6 +11,7 @@ import { up as rotationOverlap } from './0009-rotation-overlap.ts'
 import { up as use } from './0010-use.ts'
 import { up as nodes } from './0011-nodes.ts'
 import { up as events } from './0012-events.ts'
+import { up as leaks } from './0013-leaks.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -26,4 +27,5 @@ export const migrations: Record<string, Migration> = {
   '0010-use': { up: use },
   '0011-nodes': { up: nodes },
   '0012-events': { up: events },
+  '0013-leaks': { up: leaks },
 }

@@ -3,13 +3,17 @@ import type { ClientEnding, Endings, UserEnding } from '../../core/audit/endings
 import type { Schema } from '../schema.ts'
 
 const REASON = 'ended after the backup was made'
+const WEBHOOK_REASON =
+  'A backup was restored. See that this address is still to be told and has this secret, then enable it.'
+const NOT_SENT = 'Not sent: a backup was restored.'
 /** Well below what one statement may have as parameters. */
 const IDS_AT_ONCE = 500
 
 /**
  * Ends what had ended, in a database that was put back to before. Logins at the OpenID provider and
  * answers kept for repeated requests go in any case: both are short-lived, and nothing tells which of
- * them had ended. Returns how many rows of each kind were touched.
+ * them had ended. Webhooks are disabled in any case: a restore may be for practice, beside the real
+ * receivers, and theirs may be old secrets. Returns how many rows of each kind were touched.
  */
 export async function endAgain(
   db: Kysely<Schema>,
@@ -27,6 +31,7 @@ export async function endAgain(
     groups: endings.groups.size,
     roles: endings.roles.size,
     clients: endings.clients.size,
+    webhooks: await silenceWebhooks(db, atMs),
   }
   const add = (what: string, count: number) => {
     ended[what] = (ended[what] ?? 0) + count
@@ -64,6 +69,20 @@ export async function endAgain(
       .execute()
   }
   return ended
+}
+
+/** Returns how many there are. */
+async function silenceWebhooks(db: Kysely<Schema>, atMs: number): Promise<number> {
+  await db
+    .updateTable('delivery')
+    .set({ state: 'dead', ended_at_ms: atMs, last_error: NOT_SENT })
+    .where('state', '=', 'pending')
+    .execute()
+  const { numUpdatedRows } = await db
+    .updateTable('webhook')
+    .set({ state: 'disabled', paused_because: WEBHOOK_REASON, updated_at_ms: atMs })
+    .executeTakeFirstOrThrow()
+  return Number(numUpdatedRows)
 }
 
 function* batches<T>(items: readonly T[]): Generator<T[]> {
