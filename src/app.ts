@@ -34,6 +34,7 @@ import { openLane } from './http/lane.ts'
 import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
 import { measureNodes } from './http/node-metrics.ts'
 import { outgoing } from './http/outgoing.ts'
+import { isVital, type Overload, refuseOverload } from './http/overload.ts'
 import { createServer, securityHeaders } from './http/server.ts'
 import { tokenJwts } from './http/token-jwt.ts'
 import { takeTurns } from './http/turns.ts'
@@ -150,7 +151,15 @@ export async function migrateDatabase(config: Config): Promise<void> {
 export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const card = { version: VERSION, leaseMs: config.leaseMs }
   const { worker } = parts
-  const serving = { card, onCommitted: noteCommitted, inTurn: worker?.inTurn }
+  let overload: Overload | undefined
+  const serving = {
+    card,
+    onCommitted: noteCommitted,
+    inTurn: worker?.inTurn,
+    isVital,
+    isStrained: () => overload?.isStanding() === true,
+    onTurnedAway: () => overload?.refused(isVital() ? 'vital' : 'write', 'queue'),
+  }
   const { core, store } = await openCore(config, { ...parts, serving })
   const server = await createServer(config, { log: parts.log, shapeOf })
   const health = createHealth(core)
@@ -162,6 +171,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const jobs = keepWorking(core.worker({ stopwatch: () => performance.now() }), parts.log)
   const shared = { core, jwts, tokenJwts: signing, config, metrics, health, jobs }
 
+  overload = refuseOverload(server, { config, metrics, health, log: parts.log, shapeOf })
   followDraining(server, health)
   takeTurns(server)
   onlyWhileCurrent(server, core)
@@ -197,6 +207,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     headers: await securityHeaders(config),
     trustsProxies: config.trustedProxies.length > 0,
   })
+  overload.openRoom()
 
   const checkpoint = async () => {
     const made = await core.checkpoint()
@@ -223,6 +234,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
       await checkpoint()
       await journal.catchUp()
       await store.close()
+      overload.stop()
     },
   }
 }

@@ -106,7 +106,7 @@ export function openLane(app: FastifyInstance, parts: LaneParts): void {
 
   /** The request as far as its head tells; undefined: not plain. */
   function begin(request: IncomingMessage): Asked | undefined {
-    if (request.method !== METHOD || health.draining) return undefined
+    if (request.method !== METHOD || health.draining || health.isCrowded) return undefined
     const url = request.url ?? ''
     const mark = url.indexOf('?')
     const route = routes.get(mark < 0 ? url : url.slice(0, mark))
