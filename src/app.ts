@@ -194,7 +194,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   await server.register(async (scope) => registerXms(scope, shared), { prefix: '/v1' })
   await server.register(async (scope) => registerOpal(scope, shared), { prefix: '/v1' })
   await server.register(async (scope) => registerAuthentik(scope, shared), { prefix: '/api/v3' })
-  openLane(server, {
+  const pastLane = openLane(server, {
     routes: [
       ...verifyLanes(shared),
       introspectionLane({ ...shared, issuer: config.publicUrl }),
@@ -207,7 +207,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     headers: await securityHeaders(config),
     trustsProxies: config.trustedProxies.length > 0,
   })
-  overload.openRoom()
+  overload.openRoom(pastLane)
 
   const checkpoint = async () => {
     const made = await core.checkpoint()

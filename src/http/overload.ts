@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { RequestListener } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
 import { Counter, Gauge } from 'prom-client'
@@ -17,8 +18,6 @@ const STANDING_MS = 500
 const OVER_MS = 1000
 /** Without a refusal for so long, the log says that it is over. */
 const QUIET_MS = 5000
-/** Who waited so long has given up, or soon will, even in a burst. */
-const DEADLINE_MS = 1000
 /** Requests that may be sent on one connection before the first of them is answered. */
 const MAX_PIPELINED = 16
 /** Connections beyond the limit that are answered rather than dropped: probes come on new ones. */
@@ -45,7 +44,7 @@ export interface Overload {
   /** Whether more waits than can be answered in time, and has for a while. */
   isStanding(): boolean
   /** Lets requests wait for their turn. Call it when nothing else takes them from the server any more. */
-  openRoom(): void
+  openRoom(pastLane: RequestListener): void
   stop(): void
 }
 
@@ -131,15 +130,18 @@ export function refuseOverload(app: FastifyInstance, parts: OverloadParts): Over
     else done()
   })
   const timer = setInterval(() => {
-    room.tick()
     pressure.tick()
+    room.tick(pressure.isStanding())
     episodes.tick()
     connections.tick()
   }, TICK_MS).unref()
   return {
     refused,
     isStanding: pressure.isStanding,
-    openRoom: () => room.open(app.server, isVitalRequest),
+    openRoom(pastLane) {
+      const lateMs = config.shedAfterMs * PATIENCE.light
+      room.open(app.server, { isVital: isVitalRequest, late: pastLane, lateMs })
+    },
     stop: () => clearInterval(timer),
   }
 }
@@ -168,24 +170,20 @@ interface Pressure {
  * does harm is a line that stands: then patience is short, and what is dear is refused first.
  */
 function watchPressure(shedAfterMs: number, room: WaitingRoom): Pressure {
-  let lastTickMs = performance.now()
-  let inTimeMs = lastTickMs
+  let inTimeMs = performance.now()
   let lateMs = Number.NEGATIVE_INFINITY
   let isStanding = false
   return {
     isTooLate(weight, waitedMs) {
-      if (isStanding) return waitedMs > shedAfterMs * PATIENCE[weight]
-      return weight !== 'light' && waitedMs > DEADLINE_MS
+      return isStanding && waitedMs > shedAfterMs * PATIENCE[weight]
     },
     isStanding: () => isStanding,
     tick() {
       const nowMs = performance.now()
-      const delayMs = Math.max(room.delayMs(), nowMs - lastTickMs - TICK_MS)
-      if (delayMs > shedAfterMs) lateMs = nowMs
+      if (room.delayMs() > shedAfterMs) lateMs = nowMs
       else inTimeMs = nowMs
       if (nowMs - inTimeMs > STANDING_MS) isStanding = true
       else if (nowMs - lateMs > OVER_MS) isStanding = false
-      lastTickMs = nowMs
     },
   }
 }

@@ -3,9 +3,11 @@ import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'n
 /** A turn of the event loop that lasts longer makes those wait who are not connected yet. */
 const TURN_MS = 15
 /** Requests are taken from the room for so long in a turn, and so many at least and at most. */
-const SLICE_MS = 3
-const SLICE_LEAST = 8
+const SLICE_MS = 5
+const SLICE_LEAST = 16
 const SLICE_MOST = 64
+/** A shorter line is no overload, however slow the machine is: its clients wait for their answers. */
+const LINE_LEAST = 32
 
 interface Waiter {
   request: IncomingMessage
@@ -13,16 +15,26 @@ interface Waiter {
   sinceMs: number
 }
 
+export interface RoomOptions {
+  isVital: (request: IncomingMessage) => boolean
+  /** Takes those that have waited for more than `lateMs`, and may refuse them. */
+  late: RequestListener
+  lateMs: number
+}
+
 /** Where requests wait while there is more to do than can be done. */
 export interface WaitingRoom {
   /** How long the request that is being begun has waited, in milliseconds. */
   waitedMs(): number
-  /** How long the one has waited that is next; 0 when nobody waits. */
+  /** How long the one has waited that is next; 0 while the line is short. */
   delayMs(): number
   /** Lets requests that the server hands over wait for their turn, where they have to. */
-  open(server: Server, isVital: (request: IncomingMessage) => boolean): void
-  /** To be called every few milliseconds. */
-  tick(): void
+  open(server: Server, options: RoomOptions): void
+  /**
+   * To be called every few milliseconds. `isStanding`: the line does not get empty; then nobody passes it, so
+   * that turns are short and what waits for the database goes on.
+   */
+  tick(isStanding: boolean): void
 }
 
 /**
@@ -36,6 +48,8 @@ export function waitingRoom({ tickMs }: { tickMs: number }): WaitingRoom {
   const others: Waiter[] = []
   let dueMs = performance.now() + tickMs + TURN_MS
   let answer: RequestListener = () => undefined
+  let late: RequestListener = answer
+  let lateMs = 0
   let waitedMs = 0
   let vitalIsNext = true
   let left = 0
@@ -62,7 +76,8 @@ export function waitingRoom({ tickMs }: { tickMs: number }): WaitingRoom {
     // Whoever has left is not worth the work.
     if (waiter === undefined || waiter.request.socket.destroyed) return
     waitedMs = performance.now() - waiter.sinceMs
-    answer(waiter.request, waiter.response)
+    const take = waitedMs > lateMs ? late : answer
+    take(waiter.request, waiter.response)
     waitedMs = 0
   }
 
@@ -79,14 +94,18 @@ export function waitingRoom({ tickMs }: { tickMs: number }): WaitingRoom {
     waitedMs: () => waitedMs,
     delayMs() {
       const [waiter] = others
-      return waiter === undefined ? 0 : performance.now() - waiter.sinceMs
+      return waiter === undefined || others.length < LINE_LEAST
+        ? 0
+        : performance.now() - waiter.sinceMs
     },
-    open(server, isVital) {
+    open(server, { isVital, ...options }) {
       const [listener, ...more] = server.listeners('request') as RequestListener[]
       if (listener === undefined || more.length > 0) {
         throw new Error('The server must have exactly one request listener.')
       }
       answer = listener
+      late = options.late
+      lateMs = options.lateMs
       server.removeListener('request', listener)
       server.on('request', (request: IncomingMessage, response: ServerResponse) => {
         const nowMs = performance.now()
@@ -99,8 +118,8 @@ export function waitingRoom({ tickMs }: { tickMs: number }): WaitingRoom {
         if (left === 0) slice()
       })
     },
-    tick() {
-      dueMs = performance.now() + tickMs + TURN_MS
+    tick(isStanding) {
+      dueMs = isStanding ? 0 : performance.now() + tickMs + TURN_MS
     },
   }
 }

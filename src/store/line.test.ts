@@ -15,9 +15,12 @@ afterEach(() => {
 it('serves in the order of coming, and what is vital first', () => {
   for (const item of ['a', 'b']) waiting.join(item, false)
   for (const item of ['A', 'B']) waiting.join(item, true)
-  expect([waiting.next(), waiting.next(), waiting.next(), waiting.next()]).toEqual(
-    ['A', 'B', 'a', 'b'],
-  )
+  expect([waiting.next(), waiting.next(), waiting.next(), waiting.next()]).toEqual([
+    'A',
+    'B',
+    'a',
+    'b',
+  ])
   expect(waiting.next()).toBeUndefined()
   expect(waiting.isEmpty()).toBe(true)
 })
@@ -41,7 +44,7 @@ it('has no room for more than its maximum of either kind', () => {
 
 it('lets a burst wait for long', () => {
   waiting.join('a', false)
-  vi.advanceTimersByTime(900)
+  vi.advanceTimersByTime(450)
   expect(waiting.next()).toBe('a')
   expect(overdue).toEqual([])
 })
@@ -57,9 +60,9 @@ it('turns away who has waited too long', () => {
 
 it('in a line that stands, waits no longer than makes sense', () => {
   waiting.join('a', false)
-  vi.advanceTimersByTime(600)
+  vi.advanceTimersByTime(450)
   waiting.join('b', false)
-  vi.advanceTimersByTime(500)
+  vi.advanceTimersByTime(150)
   expect(waiting.next()).toBe('b')
   expect(overdue).toEqual(['a'])
 })

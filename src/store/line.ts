@@ -1,7 +1,7 @@
 /** A line that has not been empty for so long is no burst: waiting in it does not help those who come. */
-const STANDING_MS = 1000
+const STANDING_MS = 500
 /** What part of the patience is left in a standing line. */
-const SHORT_OF_PATIENCE = 0.25
+const SHORT_OF_PATIENCE = 0.1
 
 export interface LineOptions {
   /** Who waits at most, of each kind. */

@@ -1,5 +1,7 @@
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import type { RouteOptions } from 'fastify'
 import { expect, it, onTestFinished } from 'vitest'
 import { EVERYTHING, makeToken } from '../support/people.ts'
 import { startPrepared } from '../support/routes.ts'
@@ -34,6 +36,12 @@ async function connected(port: number): Promise<Socket> {
     socket.once('error', reject)
   })
   return socket
+}
+
+/** Node takes in one connection a turn, later than the client believes. */
+async function accepted({ app }: TestServer, count: number): Promise<void> {
+  const connections = promisify(app.server.server.getConnections.bind(app.server.server))
+  while ((await connections()) < count) await sleep(5)
 }
 
 /** Sends at once, so that all that is sent in a row comes in one turn of the event loop. */
@@ -84,6 +92,10 @@ it('what waits too long is refused in its own shape, what is vital or light is n
       block(200)
       return {}
     })
+    app.get('/dear', async () => {
+      block(15)
+      return {}
+    })
   })
   onTestFinished(() => server.close())
   const { id } = await makeToken(server, { name: 'to revoke', ...EVERYTHING })
@@ -91,7 +103,6 @@ it('what waits too long is refused in its own shape, what is vital or light is n
   const wishes = {
     first: { method: 'GET', path: '/slow' },
     second: { method: 'GET', path: '/slow' },
-    third: { method: 'GET', path: '/slow' },
     native: { method: 'GET', path: '/api/v1/tokens?limit=10' },
     s7: { method: 'GET', path: '/api/auth/v1/admin/users' },
     xms: { method: 'GET', path: '/v1/access-tokens' },
@@ -107,9 +118,11 @@ it('what waits too long is refused in its own shape, what is vital or light is n
   }
   const names = Object.keys(wishes) as (keyof typeof wishes)[]
   const sockets = await Promise.all(names.map(() => connected(port)))
-  // A burst alone is no overload: half a second without a moment's rest is.
-  block(800)
-  await sleep(30)
+  // A burst alone is no overload: a line that stands for half a second is.
+  const dear = requestText(server, { method: 'GET', path: '/dear' })
+  const herd = await Promise.all(Array.from({ length: 120 }, () => connected(port)))
+  await accepted(server, herd.length + sockets.length)
+  await Promise.all(herd.map((socket) => send(socket, dear)))
   const answers = await Promise.all(
     names.map(async (name, i) => {
       const heard = await send(sockets[i] as Socket, requestText(server, wishes[name]))
@@ -226,4 +239,60 @@ it('beyond the limit of connections only what is vital is answered', async () =>
   await sleep(50)
   const last = sockets.at(-1) as Socket
   expect(await send(last, requestText(server, verify))).toMatchObject({ status: 200 })
+})
+
+it('whatever takes something away is vital, and so is what tells how the server is', async () => {
+  const routes: RouteOptions[] = []
+  const server = await startPrepared((app) => {
+    app.addHook('onRoute', (route) => {
+      routes.push(route)
+    })
+  })
+  onTestFinished(() => server.close())
+  const weighing = (weight: string, method: string) =>
+    routes
+      .filter((route) => route.method === method && route.config?.weight === weight)
+      .map(({ url }) => url)
+      .toSorted()
+  for (const method of ['DELETE', 'PATCH', 'PUT']) {
+    const all = routes.filter((route) => route.method === method)
+    expect(weighing('vital', method)).toHaveLength(all.length)
+  }
+  expect(weighing('vital', 'POST')).toEqual([
+    '/account/grants',
+    '/api/v1/clients/:id/secret',
+    '/api/v1/leaks',
+    '/api/v1/leaks/github',
+    '/api/v1/logout',
+    '/api/v1/me/password',
+    '/api/v1/tokens/:id/quarantine',
+    '/api/v1/tokens/:id/revoke',
+    '/api/v1/tokens/:id/rotation::finish',
+    '/api/v1/tokens/self/revoke',
+    '/api/v1/tokens::bulk',
+    '/api/v1/users/:id/one-time-password',
+    '/oauth2/revoke',
+    '/v1/auth/tokens::logout',
+  ])
+  expect(weighing('vital', 'GET')).toEqual([
+    '/api/auth/v1/health/liveness',
+    '/api/auth/v1/health/readiness',
+    '/api/auth/v2/health/liveness',
+    '/api/auth/v2/health/readiness',
+    '/api/v1/revocations',
+    '/health/live',
+    '/health/ready',
+    '/metrics',
+  ])
+  expect(weighing('light', 'POST')).toEqual([
+    '/api/v1/tokens/self/jwt',
+    '/api/v1/tokens/verify',
+    '/api/v1/tokens/verify::batch',
+    '/oauth2/introspect',
+    '/v1/access-tokens::validate',
+  ])
+  for (const url of ['/api/v1/tokens', '/v1/tokens', '/v1/access-tokens', '/api/v1/audit']) {
+    expect(weighing('heavy', 'GET')).toContain(url)
+  }
+  expect(weighing('heavy', 'POST')).toContain('/api/v1/login')
 })
