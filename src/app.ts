@@ -37,7 +37,6 @@ import { outgoing } from './http/outgoing.ts'
 import { isVital, type Overload, refuseOverload } from './http/overload.ts'
 import { createServer, securityHeaders } from './http/server.ts'
 import { tokenJwts } from './http/token-jwt.ts'
-import { takeTurns } from './http/turns.ts'
 import { registerWellKnown } from './http/well-known.ts'
 import { keepWorking } from './job-loop.ts'
 import { oauthErrors } from './oauth/errors.ts'
@@ -173,7 +172,6 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
 
   overload = refuseOverload(server, { config, metrics, health, log: parts.log, shapeOf })
   followDraining(server, health)
-  takeTurns(server)
   onlyWhileCurrent(server, core)
   awaitAcknowledgements(server, shared)
   measureNodes(metrics, { core, log: parts.log })

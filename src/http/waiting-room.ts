@@ -1,9 +1,9 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 
 /** A turn of the event loop that lasts longer makes those wait who are not connected yet. */
-const TURN_MS = 15
+const TURN_MS = 5
 /** Requests are taken from the room for so long in a turn, and so many at least and at most. */
-const SLICE_MS = 5
+const SLICE_MS = 10
 const SLICE_LEAST = 16
 const SLICE_MOST = 64
 /** A shorter line is no overload, however slow the machine is: its clients wait for their answers. */
