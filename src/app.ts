@@ -35,9 +35,9 @@ import { openLane } from './http/lane.ts'
 import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
 import { measureNodes } from './http/node-metrics.ts'
 import { outgoing } from './http/outgoing.ts'
+import { isVital, type Overload, refuseOverload } from './http/overload.ts'
 import { createServer, securityHeaders } from './http/server.ts'
 import { tokenJwts } from './http/token-jwt.ts'
-import { takeTurns } from './http/turns.ts'
 import { registerWellKnown } from './http/well-known.ts'
 import { keepWorking } from './job-loop.ts'
 import { oauthErrors } from './oauth/errors.ts'
@@ -152,7 +152,15 @@ export async function migrateDatabase(config: Config): Promise<void> {
 export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const card = { version: VERSION, leaseMs: config.leaseMs }
   const { worker, clock = steadyClock({ notBeforeMs: worker?.nowMs }) } = parts
-  const serving = { card, onCommitted: noteCommitted, inTurn: worker?.inTurn }
+  let overload: Overload | undefined
+  const serving = {
+    card,
+    onCommitted: noteCommitted,
+    inTurn: worker?.inTurn,
+    isVital,
+    isStrained: () => overload?.isStanding() === true,
+    onTurnedAway: () => overload?.refused(isVital() ? 'vital' : 'write', 'queue'),
+  }
   const { core, store } = await openCore(config, { ...parts, clock, serving })
   const server = await createServer(config, { log: parts.log, shapeOf })
   const health = createHealth(core)
@@ -164,8 +172,8 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   const jobs = keepWorking(core.worker({ stopwatch: () => performance.now() }), parts.log)
   const shared = { core, jwts, tokenJwts: signing, config, metrics, health, jobs }
 
+  overload = refuseOverload(server, { config, metrics, health, log: parts.log, shapeOf })
   followDraining(server, health)
-  takeTurns(server)
   onlyWhileCurrent(server, core)
   awaitAcknowledgements(server, shared)
   measureNodes(metrics, { core, log: parts.log })
@@ -187,7 +195,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   await server.register(async (scope) => registerXms(scope, shared), { prefix: '/v1' })
   await server.register(async (scope) => registerOpal(scope, shared), { prefix: '/v1' })
   await server.register(async (scope) => registerAuthentik(scope, shared), { prefix: '/api/v3' })
-  openLane(server, {
+  const pastLane = openLane(server, {
     routes: [
       ...verifyLanes(shared),
       introspectionLane({ ...shared, issuer: config.publicUrl }),
@@ -200,6 +208,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     headers: await securityHeaders(config),
     trustsProxies: config.trustedProxies.length > 0,
   })
+  overload.openRoom(pastLane)
 
   const checkpoint = async () => {
     const made = await core.checkpoint()
@@ -227,6 +236,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
       await checkpoint()
       await journal.catchUp()
       await store.close()
+      overload.stop()
     },
   }
 }

@@ -36,6 +36,12 @@ export interface Config {
   revocationJournal: string | undefined
   /** Bound of the verdict cache. */
   maxCachedTokens: number
+  /** How long requests may wait before what is heavy is refused. */
+  shedAfterMs: number
+  /** Requests under way at a time. */
+  maxRequests: number
+  /** Connections open at a time. */
+  maxConnections: number
   /** How long a shutdown waits for requests under way. */
   drainSeconds: number
   /** How long a node answers from memory without the database. */
@@ -260,6 +266,9 @@ function assemble(values: Values): Config {
     refreshGraceSeconds: values.refreshGraceSeconds,
     revocationJournal: journalOf(values.revocationJournal, dataDir),
     maxCachedTokens: values.maxCachedTokens,
+    shedAfterMs: values.shedAfterMs,
+    maxRequests: values.maxRequests,
+    maxConnections: values.maxConnections,
     drainSeconds: values.drainSeconds,
     leaseMs: values.leaseMs,
     revokeWaitMs: values.revokeWaitMs,

@@ -19,6 +19,8 @@ import { type Supervision, supervise } from './workers/supervisor.ts'
 import { workerEnd } from './workers/worker.ts'
 
 const USAGE_FLUSH_MS = 5000
+/** Connections that wait to be taken in; beyond them, clients try again only after seconds. */
+const BACKLOG = 4096
 const PURGE_MS = 3_600_000
 const CHECKPOINT_MS = 600_000
 const JOURNAL_MS = 2000
@@ -65,7 +67,11 @@ export async function serve(): Promise<void> {
   const timers = keepHouse(app, log, { isFirst: (worker?.number ?? 1) === 1 })
   // Before it listens: whoever sees it listening may stop it at once.
   drainOnSignals(app, { config, timers })
-  const address = await app.server.listen({ host: config.host, port: config.port })
+  const address = await app.server.listen({
+    host: config.host,
+    port: config.port,
+    backlog: BACKLOG,
+  })
   await app.core.nodes.announce({ address: config.nodeAddress ?? address })
   if (worker === undefined) announceAddress(address)
   else worker.ready(address)

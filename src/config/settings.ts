@@ -250,6 +250,27 @@ export const SETTINGS = {
     fallback: '100000',
     parse: wholeNumber(100, 10_000_000),
   },
+  shedAfterMs: {
+    name: 'MINTMARK_SHED_AFTER_MS',
+    summary:
+      'How long, in milliseconds, requests may wait for a process that cannot keep up before it answers 503 to lists, exports and logins; other changes may wait twice, all else four times as long. Revocations, probes and figures are never refused.',
+    fallback: '150',
+    parse: wholeNumber(10, 10_000),
+  },
+  maxRequests: {
+    name: 'MINTMARK_MAX_REQUESTS',
+    summary:
+      'Requests under way at a time, per process; changes may be half of them, lists, exports and logins a quarter. Others are answered 503, except revocations, probes and figures.',
+    fallback: '1000',
+    parse: wholeNumber(4, 1_000_000),
+  },
+  maxConnections: {
+    name: 'MINTMARK_MAX_CONNECTIONS',
+    summary:
+      'Connections open at a time, per process. Beyond them answers end their connection, and only revocations, probes and figures are answered; a hundred more, and new ones are dropped.',
+    fallback: '5000',
+    parse: wholeNumber(10, 1_000_000),
+  },
   drainSeconds: {
     name: 'MINTMARK_DRAIN_SECONDS',
     summary: 'How long a shutdown waits for requests under way.',

@@ -89,6 +89,8 @@ export function failureOf(error: FastifyError | CoreError, request: FastifyReque
     const { code, message, retryAfterSeconds, column, detail, cause } = error
     // What an operator left out is no failure, and anybody could fill the log with it.
     if (code === 'not_configured') request.log.warn({ code, detail }, message)
+    // Refused by ourselves, because there is too much to do: told once, not with each.
+    else if (code === 'unavailable' && cause === undefined) request.log.debug({ code }, message)
     else if (STATUS[code] >= 500) request.log.error({ code, detail, err: cause }, message)
     // Without the message, which may repeat what was sent: people paste secrets into wrong fields.
     else request.log.debug({ code, detail }, 'The request was refused')

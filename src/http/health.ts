@@ -9,6 +9,8 @@ const PING_PATIENCE_MS = 2000
 export interface Health {
   /** Set as soon as a shutdown begins, so that load balancers look elsewhere first. */
   draining: boolean
+  /** Set while more connections are open than there should be. */
+  isCrowded: boolean
   /** Requests that are not answered yet. */
   underWay: number
   isReady(): Promise<boolean>
@@ -17,6 +19,7 @@ export interface Health {
 export function createHealth(core: Core): Health {
   const health: Health = {
     draining: false,
+    isCrowded: false,
     underWay: 0,
     async isReady() {
       // The lease knows of a database that is away before a question to it has failed.
@@ -34,7 +37,7 @@ export function createHealth(core: Core): Health {
 
 /** Liveness: the process answers. Readiness: the store can be used, and no shutdown is under way. */
 export function registerHealth(app: FastifyInstance, health: Health): void {
-  const open = { config: { public: true, answersCutOff: true } }
+  const open = { config: { public: true, answersCutOff: true, weight: 'vital' } } as const
   app.get('/health/live', open, async () => ({ status: 'live' }))
   app.get('/health/ready', open, async (_, reply) => {
     const ready = await health.isReady()

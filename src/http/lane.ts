@@ -95,9 +95,9 @@ interface Asked {
  * Lets plain requests of `routes` overtake the framework: same authentication, verdicts, headers, log
  * lines and figures, without the router, the hooks and the schemas. It answers successes and verdicts
  * only. Nothing is decided, counted or logged here before a request has proven plain; every other one
- * goes to the framework untouched, so that each refusal is made in one place.
+ * goes to the framework untouched, so that each refusal is made in one place. Returns the way past it.
  */
-export function openLane(app: FastifyInstance, parts: LaneParts): void {
+export function openLane(app: FastifyInstance, parts: LaneParts): RequestListener {
   const { verifier, health } = parts
   const server = app.server
   const ordinary = listenerOf(server)
@@ -106,7 +106,7 @@ export function openLane(app: FastifyInstance, parts: LaneParts): void {
 
   /** The request as far as its head tells; undefined: not plain. */
   function begin(request: IncomingMessage): Asked | undefined {
-    if (request.method !== METHOD || health.draining) return undefined
+    if (request.method !== METHOD || health.draining || health.isCrowded) return undefined
     const url = request.url ?? ''
     const mark = url.indexOf('?')
     const route = routes.get(mark < 0 ? url : url.slice(0, mark))
@@ -231,6 +231,7 @@ export function openLane(app: FastifyInstance, parts: LaneParts): void {
       finish({ asked, request, body: undefined }, response)
     }
   })
+  return ordinary
 }
 
 /** The framework itself, as the server knows it. */

@@ -2,10 +2,12 @@ import type { FastifyInstance } from 'fastify'
 
 /**
  * One line per request: id, method, route pattern, status, milliseconds, actor. No headers, bodies
- * or raw URLs, because those carry secrets (`?token=` on the XMS wire).
+ * or raw URLs, because those carry secrets (`?token=` on the XMS wire). None for what was refused unread
+ * because there is too much to do.
  */
 export function logRequests(app: FastifyInstance): void {
   app.addHook('onResponse', (request, reply, done) => {
+    if (request.refusedForLoad) return done()
     const token = request.caller?.principal.token
     request.log.info(
       {

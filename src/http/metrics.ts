@@ -123,7 +123,9 @@ export function registerMetrics(
   options: { public: boolean; gather?: (() => Promise<string>) | undefined },
 ): void {
   const { gather = () => registry.metrics(), ...config } = options
-  app.get('/metrics', { config: { ...config, answersCutOff: true } }, async (_, reply) =>
-    reply.type(registry.contentType).send(await gather()),
+  app.get(
+    '/metrics',
+    { config: { ...config, answersCutOff: true, weight: 'vital' } },
+    async (_, reply) => reply.type(registry.contentType).send(await gather()),
   )
 }

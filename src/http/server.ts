@@ -141,6 +141,9 @@ function ignoreUnreadableForwarding(app: FastifyInstance): void {
 /** Route option for doors that answer without a credential: so many per minute and address. */
 export const publicDoor = { config: { public: true, rateLimit: {} } }
 
+/** The same for doors that hash a password. */
+export const passwordDoor = { config: { ...publicDoor.config, weight: 'heavy' } } as const
+
 /**
  * Generated clients send `Content-Type: application/json` with no body at all; Fastify's own parser
  * refuses exactly those.

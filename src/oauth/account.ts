@@ -3,6 +3,7 @@ import type { Grant } from '../core/grants/grant.ts'
 import { type ClientId, isId } from '../core/id.ts'
 import type { Principal } from '../core/rights.ts'
 import { originOf } from '../http/auth.ts'
+import { passwordDoor } from '../http/server.ts'
 import { csrfFor, formOf, mustComeFromOurForm, sendPage } from './form.ts'
 import { type InteractionParts, tryLogin } from './interactions.ts'
 import { type GrantsModel, grantsPage, type ShownGrant } from './pages/grants-page.ts'
@@ -25,25 +26,29 @@ export function accountRoutes(app: FastifyInstance, parts: InteractionParts): vo
     return showGrants(request, reply, known)
   })
 
-  app.post(LOGIN, { config: { public: true, rateLimit: {} } }, async (request, reply) => {
+  app.post(LOGIN, passwordDoor, async (request, reply) => {
     mustComeFromOurForm(request, { core, publicUrl, purpose: 'account-login' })
     const outcome = await tryLogin(request, reply, parts)
     if ('principal' in outcome) return reply.redirect(GRANTS, 303)
     return sendPage(reply, signInPage(outcome))
   })
 
-  app.post(GRANTS, { config: { public: true, rateLimit: {} } }, async (request, reply) => {
-    const known = await login.read(request.raw, request.ip)
-    if (known === undefined) return reply.redirect(GRANTS, 303)
-    mustComeFromOurForm(request, { core, publicUrl, purpose: purposeOf(known) })
-    const id = formOf(request).get('client') ?? ''
-    const caller = { principal: known, origin: originOf(request, 'oauth') }
-    if (!isId(id))
-      return showGrants(request, reply, known, { error: 'There is no such application.' })
-    const reason = 'withdrawn by the user'
-    await core.write((w) => w.withdrawFromClient({ caller, clientId: id as ClientId, reason }))
-    return reply.redirect(`${GRANTS}?withdrawn=yes`, 303)
-  })
+  app.post(
+    GRANTS,
+    { config: { public: true, rateLimit: {}, weight: 'vital' } },
+    async (request, reply) => {
+      const known = await login.read(request.raw, request.ip)
+      if (known === undefined) return reply.redirect(GRANTS, 303)
+      mustComeFromOurForm(request, { core, publicUrl, purpose: purposeOf(known) })
+      const id = formOf(request).get('client') ?? ''
+      const caller = { principal: known, origin: originOf(request, 'oauth') }
+      if (!isId(id))
+        return showGrants(request, reply, known, { error: 'There is no such application.' })
+      const reason = 'withdrawn by the user'
+      await core.write((w) => w.withdrawFromClient({ caller, clientId: id as ClientId, reason }))
+      return reply.redirect(`${GRANTS}?withdrawn=yes`, 303)
+    },
+  )
 
   async function showGrants(
     request: FastifyRequest,

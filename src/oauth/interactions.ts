@@ -8,6 +8,7 @@ import { CoreError } from '../core/errors.ts'
 import type { GrantId, UserId } from '../core/id.ts'
 import type { Principal } from '../core/rights.ts'
 import { originOf, presentedBy } from '../http/auth.ts'
+import { passwordDoor } from '../http/server.ts'
 import { csrfFor, formOf, mustComeFromOurForm, sendPage } from './form.ts'
 import type { LoginCookie } from './login-cookie.ts'
 import { consentPage } from './pages/consent-page.ts'
@@ -48,7 +49,7 @@ export function interactionRoutes(app: FastifyInstance, parts: InteractionParts)
     return sendPage(reply, await consentStep(details, known))
   })
 
-  app.post(url, { config: { public: true, rateLimit: {} } }, async (request, reply) => {
+  app.post(url, passwordDoor, async (request, reply) => {
     const details = await detailsOf(request, reply)
     mustComeFromOurForm(request, { core, publicUrl, purpose: `interaction:${details.uid}` })
     return asksWho(details) ? signIn(request, reply, details) : decide(request, reply, details)

@@ -40,18 +40,22 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
   const audiences = [issuer, `${issuer}${ROUTES.token}`, `${issuer}${ROUTES.introspection}`]
 
   onlyPost(app, ROUTES.introspection)
-  app.post(ROUTES.introspection, { config: { public: true } }, async (request, reply) => {
-    const asker = await askerOf(request)
-    if ('refused' in asker) return refuseClient(request, reply, asker.refused)
-    const form = formOf(request)
-    const presented = form.get('token')
-    if (presented === undefined || presented === '') {
-      return refuseClient(request, reply, 'invalid_request')
-    }
-    const { consistency } = request.query as { consistency?: unknown }
-    const strong = consistency === 'strong'
-    return answer(reply, { presented, asker, ip: form.get('ip'), strong })
-  })
+  app.post(
+    ROUTES.introspection,
+    { config: { public: true, weight: 'light' } },
+    async (request, reply) => {
+      const asker = await askerOf(request)
+      if ('refused' in asker) return refuseClient(request, reply, asker.refused)
+      const form = formOf(request)
+      const presented = form.get('token')
+      if (presented === undefined || presented === '') {
+        return refuseClient(request, reply, 'invalid_request')
+      }
+      const { consistency } = request.query as { consistency?: unknown }
+      const strong = consistency === 'strong'
+      return answer(reply, { presented, asker, ip: form.get('ip'), strong })
+    },
+  )
 
   async function askerOf(request: FastifyRequest) {
     const bearer = bearerIn(request)

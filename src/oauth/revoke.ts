@@ -30,25 +30,29 @@ export function revocationRoute(
       .code(204)
       .send(),
   )
-  app.post(ROUTES.revocation, { config: { public: true } }, async (request, reply) => {
-    const verdict = await authenticateClient(request, { core, audiences, acceptsPublic: true })
-    if ('refused' in verdict) return refuseClient(request, reply, verdict.refused)
-    letRead(reply, { origin: request.headers.origin, client: verdict.client })
-    const presented = formOf(request).get('token')
-    if (presented === undefined || presented === '') {
-      return refuseClient(request, reply, 'invalid_request')
-    }
-    // What nobody knows is as good as revoked (section 2.2); so is what was, should a retry find it.
-    const token = await tokenOf(presented, { core, jwts })
-    if (token?.oauth === undefined) return reply.code(200).send()
-    if (token.oauth.clientId !== verdict.client.id) {
-      return refuseClient(request, reply, 'unauthorized_client')
-    }
-    await core.oauth.revokeForClient({ origin: originOf(request, 'oauth'), token })
-    // Also when a request whose answer was lost has revoked it before.
-    await acknowledgementOf(request, { core, config })
-    return reply.code(200).send()
-  })
+  app.post(
+    ROUTES.revocation,
+    { config: { public: true, weight: 'vital' } },
+    async (request, reply) => {
+      const verdict = await authenticateClient(request, { core, audiences, acceptsPublic: true })
+      if ('refused' in verdict) return refuseClient(request, reply, verdict.refused)
+      letRead(reply, { origin: request.headers.origin, client: verdict.client })
+      const presented = formOf(request).get('token')
+      if (presented === undefined || presented === '') {
+        return refuseClient(request, reply, 'invalid_request')
+      }
+      // What nobody knows is as good as revoked (section 2.2); so is what was, should a retry find it.
+      const token = await tokenOf(presented, { core, jwts })
+      if (token?.oauth === undefined) return reply.code(200).send()
+      if (token.oauth.clientId !== verdict.client.id) {
+        return refuseClient(request, reply, 'unauthorized_client')
+      }
+      await core.oauth.revokeForClient({ origin: originOf(request, 'oauth'), token })
+      // Also when a request whose answer was lost has revoked it before.
+      await acknowledgementOf(request, { core, config })
+      return reply.code(200).send()
+    },
+  )
 }
 
 /** A client that runs in a browser may read the answer where it is registered, as at the engine's doors. */

@@ -7,7 +7,7 @@ import { clientStore } from './clients.ts'
 import type { Db, Engine } from './engine.ts'
 import { eventStore } from './events.ts'
 import { grantStore } from './grants.ts'
-import type { InTurn } from './group-commit.ts'
+import type { InTurn, Queueing } from './group-commit.ts'
 import { groupStore } from './groups.ts'
 import { idempotencyStore, keyStore, lockoutStore, policyStore } from './housekeeping.ts'
 import { importStore } from './imports.ts'
@@ -45,8 +45,8 @@ export type Database =
       notices: boolean
     }
 
-/** What a server tells its store; processes that answer nobody leave both out. */
-export interface Serving {
+/** What a server tells its store; processes that answer nobody leave all of it out. */
+export interface Serving extends Queueing {
   /** Registers it among the nodes of the database. */
   card?: NodeCard
   /** Called in the course of the call that made a change which others must hear of, once it is stored. */
@@ -62,15 +62,16 @@ export interface Serving {
 export async function openStore(
   database: Database,
   clock: Clock,
-  { card, onCommitted = () => undefined, inTurn }: Serving = {},
+  { card, onCommitted = () => undefined, inTurn, ...queueing }: Serving = {},
 ): Promise<Store> {
   const engine =
     database.kind === 'sqlite'
-      ? await openSqliteEngine(database.file, { card, clock, inTurn })
+      ? await openSqliteEngine(database.file, { card, clock, inTurn, ...queueing })
       : await openPostgresEngine({
           ...database,
           card,
           clock: isGuided(clock) ? clock : undefined,
+          ...queueing,
         })
   const isShared = database.kind === 'postgres' || inTurn !== undefined
   return storeOver(engine, { clock, onCommitted, isShared })

@@ -158,3 +158,26 @@ it('serves who asks while a group is under way', async () => {
   expect(await later).toBe(2)
   expect(stored()).toEqual([2])
 })
+
+it('lets what is vital go before what came earlier', async () => {
+  let isVital = false
+  const order: number[] = []
+  const commit = groupCommit(db, { maxMs: Number.POSITIVE_INFINITY, isVital: () => isVital })
+  const noting = (id: number) => commit(async () => order.push(id))
+  const early = [1, 2, 3].map(noting)
+  isVital = true
+  await Promise.all([...early, noting(4)])
+  expect(order).toEqual([4, 1, 2, 3])
+})
+
+it('turns away whoever finds too many waiting, and does the others', async () => {
+  let turnedAway = 0
+  const commit = groupCommit(db, { onTurnedAway: () => turnedAway++ })
+  const results = await Promise.allSettled(
+    Array.from({ length: 1100 }, (_, i) => commit(async () => i)),
+  )
+  const refused = results.filter(({ status }) => status === 'rejected')
+  expect(refused).toHaveLength(100)
+  expect(turnedAway).toBe(100)
+  expect(refused[0]).toMatchObject({ reason: unavailable })
+})

@@ -1,8 +1,12 @@
 import { type ControlledTransaction, type Kysely, sql } from 'kysely'
 import { CoreError } from '../core/errors.ts'
+import { line } from './line.ts'
 
 const MAX_MEMBERS = 100
 const MAX_MS = 15
+/** Changes that wait at most, and for how long. */
+const MAX_WAITING = 1000
+const WAIT_MS = 2000
 
 /** One transaction that waits to be committed together with others. */
 interface Member<Schema> {
@@ -20,6 +24,16 @@ type Outcome = { value: unknown } | { error: unknown }
  */
 export type InTurn = <T>(work: () => Promise<T>) => Promise<T>
 
+/** How what waits is chosen from; the defaults make no difference between changes. */
+export interface Queueing {
+  /** Whether the change that is asked for now goes before others. */
+  isVital?: (() => boolean) | undefined
+  /** Whether others wait for their turn, too: then writing rests as long as it works. */
+  isStrained?: (() => boolean) | undefined
+  /** Called with each change that is turned away because too many wait, or it has waited too long. */
+  onTurnedAway?: (() => void) | undefined
+}
+
 /** Runs `work` atomically; resolves or rejects as it does, once everything it saw is durable. */
 export type Committer<Schema> = <T>(work: (tx: Kysely<Schema>) => Promise<T>) => Promise<T>
 
@@ -31,28 +45,39 @@ export type Committer<Schema> = <T>(work: (tx: Kysely<Schema>) => Promise<T>) =>
  *
  * SQLite works synchronously, so each group takes a turn of the event loop of its own and is bounded:
  * others are answered in between: at most 100 transactions, and none is begun after `maxMs`. With several
- * processes on the file, each group waits for its turn.
+ * processes on the file, each group waits for its turn. What waits is bounded (see `line`); whoever is
+ * turned away gets `unavailable`.
  */
 export function groupCommit<Schema>(
   writer: Kysely<Schema>,
   {
     maxMs = MAX_MS,
     inTurn = (work) => work(),
-  }: { maxMs?: number; inTurn?: InTurn | undefined } = {},
+    isVital = () => false,
+    isStrained = () => false,
+    onTurnedAway = () => undefined,
+  }: { maxMs?: number; inTurn?: InTurn | undefined } & Queueing = {},
 ): Committer<Schema> {
-  const waiting: Member<Schema>[] = []
+  const waiting = line<Member<Schema>>({ max: MAX_WAITING, waitMs: WAIT_MS }, turnAway)
   let running = false
+
+  function turnAway({ reject }: Member<Schema>): void {
+    onTurnedAway()
+    reject(tooMany())
+  }
 
   async function runAll(): Promise<void> {
     running = true
-    while (waiting.length > 0) {
+    while (!waiting.isEmpty()) {
       await nextTurn()
+      const beganMs = performance.now()
       try {
         await inTurn(runGroup)
       } catch (error) {
         // The turn never came; whoever waits is told, and nothing was begun.
-        for (const { reject } of waiting.splice(0)) reject(unavailable(error))
+        for (const { reject } of waiting.all()) reject(unavailable(error))
       }
+      if (isStrained()) await pause(performance.now() - beganMs)
     }
     running = false
   }
@@ -64,7 +89,7 @@ export function groupCommit<Schema>(
       const tx = await writer.startTransaction().execute()
       try {
         const endMs = performance.now() + maxMs
-        for (let member = waiting.shift(); member !== undefined; member = waiting.shift()) {
+        for (let member = waiting.next(); member !== undefined; member = waiting.next()) {
           members.push(member)
           outcomes.push(await runMember(member, tx))
           if (members.length === MAX_MEMBERS || performance.now() > endMs) break
@@ -76,8 +101,8 @@ export function groupCommit<Schema>(
       }
     } catch (error) {
       // Where not even a transaction began, the first in line hears why.
-      const failed = members.length > 0 ? members : waiting.splice(0, 1)
-      for (const { reject } of failed) reject(unavailable(error))
+      const failed = members.length > 0 ? members : [waiting.next()]
+      for (const member of failed) member?.reject(unavailable(error))
       return
     }
     for (const [i, outcome] of outcomes.entries()) {
@@ -89,8 +114,9 @@ export function groupCommit<Schema>(
   return <T>(work: (tx: Kysely<Schema>) => Promise<T>) =>
     new Promise<T>((resolve, reject) => {
       // Made and resolved with one and the same T.
-      waiting.push({ work, resolve: resolve as (value: unknown) => void, reject })
-      if (!running) void runAll()
+      const member = { work, resolve: resolve as (value: unknown) => void, reject }
+      if (!waiting.join(member, isVital())) turnAway(member)
+      else if (!running) void runAll()
     })
 }
 
@@ -125,6 +151,18 @@ function unavailable(cause: unknown): CoreError {
     cause,
     retryAfterSeconds: 5,
   })
+}
+
+function tooMany(): CoreError {
+  return new CoreError(
+    'unavailable',
+    'Too many changes are waiting. Nothing was changed. Try again shortly.',
+    { retryAfterSeconds: 2 },
+  )
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 function nextTurn(): Promise<void> {

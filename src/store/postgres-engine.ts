@@ -7,6 +7,8 @@ import { type Notice, openChangeFeed } from './change-feed.ts'
 import { nextNumbers } from './counter.ts'
 import type { Db, Engine } from './engine.ts'
 import { insertEvents } from './events.ts'
+import { gate } from './gate.ts'
+import type { Queueing } from './group-commit.ts'
 import { type Journal, numberedEvents, sealed } from './journal.ts'
 import type { Locks } from './locks.ts'
 import { isMigrated, migrate } from './migrate.ts'
@@ -36,7 +38,11 @@ const ROWS_AT_ONCE = 1000
  * Opens the PostgreSQL database, migrating it as needed. Throws `not_configured` when it must not be
  * used as it is, `unavailable` when it cannot be reached.
  */
-export async function openPostgresEngine(options: {
+export async function openPostgresEngine({
+  isVital = () => false,
+  onTurnedAway = () => undefined,
+  ...options
+}: Queueing & {
   url: Secret
   pool: number
   pollMs: number
@@ -46,14 +52,31 @@ export async function openPostgresEngine(options: {
   card: NodeCard | undefined
   clock: GuidedClock | undefined
 }): Promise<Engine> {
-  const db: Db = new Kysely<Schema>({ dialect: pooled(options) })
+  const { waitMs } = options
+  const queueing = { isVital, onTurnedAway }
+  const db: Db = new Kysely<Schema>({ dialect: pooled({ ...options, ...queueing }) })
   try {
     const schema = await currentSchema(db)
     if (!(await isMigrated(db, schema))) await migrateAlone(options, schema)
     const changes = await openChangeFeed({ ...options, channel: scopedName('change', schema), db })
     // The rest of the pool is for those who only ask, however many changes are under way.
     const places = Math.max(1, Math.floor(options.pool * 0.7))
-    const inTurn = gate(places, options.waitMs)
+    const door = gate({
+      places,
+      reserved: places > 1 ? 1 : 0,
+      maxWaiting: MAX_WAITING,
+      waitMs,
+      ...queueing,
+      refusal: tooMany,
+    })
+    const inTurn = async <T>(work: () => Promise<T>): Promise<T> => {
+      await door.enter()
+      try {
+        return await work()
+      } finally {
+        door.leave()
+      }
+    }
     const notices = muffler()
     return {
       reader: db,
@@ -187,50 +210,6 @@ async function repeated<T>(attempt: () => Promise<T>): Promise<T> {
     } catch (error) {
       if (attempts >= MAX_ATTEMPTS || !isWorthAnotherTry(error)) throw error
       await pause(Math.random() * RETRY_PAUSE_MS * 2 ** attempts)
-    }
-  }
-}
-
-/** At most `places` tasks at a time; the others wait, but neither for long nor in any number. */
-function gate(places: number, waitMs: number): <T>(task: () => Promise<T>) => Promise<T> {
-  const waiting = new Set<() => void>()
-  let free = places
-
-  async function enter(): Promise<void> {
-    if (free > 0) {
-      free--
-      return
-    }
-    if (waiting.size >= MAX_WAITING) throw tooMany()
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => {
-        waiting.delete(proceed)
-        reject(tooMany())
-      }, waitMs)
-      const proceed = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-      waiting.add(proceed)
-    })
-  }
-
-  function leave(): void {
-    const [next] = waiting
-    if (next === undefined) {
-      free++
-      return
-    }
-    waiting.delete(next)
-    next()
-  }
-
-  return async (task) => {
-    await enter()
-    try {
-      return await task()
-    } finally {
-      leave()
     }
   }
 }

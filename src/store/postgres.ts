@@ -18,6 +18,8 @@ import {
 } from 'pg'
 import { CoreError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
+import { type Gate, gate } from './gate.ts'
+import type { Queueing } from './group-commit.ts'
 import type { Schema } from './schema.ts'
 
 const OLDEST_SERVER = 150_000
@@ -172,15 +174,28 @@ export async function connectAlone(where: Connecting, queryMs = QUERY_TIMEOUT_MS
   return client
 }
 
-/** Kysely's dialect over a pool of at most `pool` connections. */
-export function pooled(options: Connecting & { pool: number }): PostgresDialect {
+/**
+ * Kysely's dialect over a pool of at most `pool` connections, of which one is kept for what is vital,
+ * however many wait for the others.
+ */
+export function pooled(options: Connecting & { pool: number } & Queueing): PostgresDialect {
+  const seats = gate({
+    places: options.pool,
+    reserved: options.pool > 2 ? 1 : 0,
+    maxWaiting: MAX_WAITING,
+    waitMs: options.waitMs,
+    isVital: options.isVital ?? (() => false),
+    onTurnedAway: options.onTurnedAway ?? (() => undefined),
+    refusal: () =>
+      unavailable('Too many requests are waiting for the database. Try again shortly.'),
+  })
   const pool = new Pool({
     ...connectionOf(options),
     max: options.pool,
     idleTimeoutMillis: KEEP_IDLE_MS,
     onConnect: prepared,
   })
-  return new Dialect({ pool: guarded(pool, BEGIN) })
+  return new Dialect({ pool: guarded(pool, BEGIN, seats) })
 }
 
 /** The same over one connection without hurry. */
@@ -210,7 +225,7 @@ class Adapter extends PostgresAdapter {
  * The pool as Kysely drives it: failures are translated, a connection in an unknown state is closed
  * rather than used again, and queries of one transaction go one after the other.
  */
-function guarded(pool: Pool, begin: string): PostgresPool {
+function guarded(pool: Pool, begin: string, seats?: Gate): PostgresPool {
   const known = new WeakMap<PoolClient, PostgresPoolClient>()
   // A server that restarts ends idle connections, too.
   pool.on('error', () => undefined)
@@ -219,20 +234,21 @@ function guarded(pool: Pool, begin: string): PostgresPool {
     options: {},
     end: () => pool.end(),
     async connect() {
-      if (pool.waitingCount >= MAX_WAITING) throw unavailable('Too many requests are waiting.')
+      await seats?.enter()
       try {
         const client = await pool.connect()
-        const connection = known.get(client) ?? guardedClient(client, begin)
+        const connection = known.get(client) ?? guardedClient(client, begin, seats)
         known.set(client, connection)
         return connection
       } catch (error) {
+        seats?.leave()
         throw translated(error)
       }
     },
   }
 }
 
-function guardedClient(client: PoolClient, begin: string): PostgresPoolClient {
+function guardedClient(client: PoolClient, begin: string, seats?: Gate): PostgresPoolClient {
   let isBroken = false
   let last: Promise<unknown> = Promise.resolve()
 
@@ -255,7 +271,10 @@ function guardedClient(client: PoolClient, begin: string): PostgresPoolClient {
   return {
     // Kysely passes text and values; cursors, the other way to call it, are not used.
     query: query as PostgresPoolClient['query'],
-    release: (destroy) => client.release(isBroken || destroy === true),
+    release(destroy) {
+      client.release(isBroken || destroy === true)
+      seats?.leave()
+    },
   }
 }
 

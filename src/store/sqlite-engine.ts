@@ -4,7 +4,7 @@ import { lastRecord, toAuditRow } from './audit.ts'
 import { EVERYTHING } from './changes.ts'
 import type { Announce, ChangeFeed, Db, Engine } from './engine.ts'
 import { insertEvents } from './events.ts'
-import { groupCommit, type InTurn } from './group-commit.ts'
+import { groupCommit, type InTurn, type Queueing } from './group-commit.ts'
 import { type Journal, numberedEvents, sealed } from './journal.ts'
 import { NO_LOCKS } from './locks.ts'
 import { migrate } from './migrate.ts'
@@ -24,7 +24,8 @@ export async function openSqliteEngine(
     card,
     clock,
     inTurn,
-  }: {
+    ...queueing
+  }: Queueing & {
     card?: NodeCard | undefined
     clock: { now(): number }
     /** Of a worker; absent: this process has the file to itself. */
@@ -53,7 +54,7 @@ export async function openSqliteEngine(
   const changes = inTurn === undefined ? ownChanges(sequence) : sharedChanges(reader, files)
   return {
     reader,
-    transaction: groupCommit(writer, { inTurn }),
+    transaction: groupCommit(writer, { inTurn, ...queueing }),
     // One writer, so nobody is in the way.
     locks: () => NO_LOCKS,
     writeJournal,

@@ -13,6 +13,8 @@ const TAG_BYTES = 32
 /** How many hashes run at once (each holds 19 MiB and a thread), and how many may wait. */
 const CONCURRENT = 2
 const WAITING = 64
+/** For how long at most: whoever waits longer tries again anyhow. */
+const PATIENCE_MS = 250
 
 const MIN_LENGTH = 15
 const MAX_LENGTH = 256
@@ -102,27 +104,46 @@ function decode(hash: string): Parameters | undefined {
   }
 }
 
-/** Runs at most `concurrent` tasks; lets `waiting` more queue; refuses the rest. */
+function tooMany(): CoreError {
+  return new CoreError('too_many_requests', 'Too many logins at once. Try again shortly.', {
+    retryAfterSeconds: 2,
+  })
+}
+
+/** Runs at most `concurrent` tasks; lets `waiting` more queue, but not for long; refuses the rest. */
 function limiter(concurrent: number, waiting: number) {
   let running = 0
-  const queue: (() => void)[] = []
+  const queue = new Set<() => void>()
+
+  /** Throws `too_many_requests`. */
+  async function wait(): Promise<void> {
+    if (queue.size >= waiting) throw tooMany()
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        queue.delete(proceed)
+        reject(tooMany())
+      }, PATIENCE_MS)
+      const proceed = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+      queue.add(proceed)
+    })
+  }
+
   return async <T>(task: () => Promise<T>): Promise<T> => {
     if (running < concurrent) running++
-    else {
-      if (queue.length >= waiting) {
-        throw new CoreError('too_many_requests', 'Too many logins at once. Try again shortly.', {
-          retryAfterSeconds: 2,
-        })
-      }
-      await new Promise<void>((resolve) => queue.push(resolve))
-    }
+    else await wait()
     try {
       return await task()
     } finally {
       // Handing the slot over, rather than freeing it, keeps newcomers from overtaking.
-      const next = queue.shift()
+      const [next] = queue
       if (next === undefined) running--
-      else next()
+      else {
+        queue.delete(next)
+        next()
+      }
     }
   }
 }

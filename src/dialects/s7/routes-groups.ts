@@ -14,7 +14,7 @@ const params = Type.Object({ groupId: Type.String({ minLength: 1 }) })
 export function groupRoutes(app: Scope, { core }: Pick<ApiParts, 'core'>): void {
   app.get(
     '/admin/groups',
-    { schema: { response: { 200: GroupList, ...failures } } },
+    { config: { weight: 'heavy' }, schema: { response: { 200: GroupList, ...failures } } },
     async (request) => {
       const all = await core.read.everyGroup(callerOf(request))
       return { groups: all.map(({ group, members }) => groupFull(group, members)) }

@@ -39,7 +39,7 @@ export function refreshTokenRoutes(app: Scope, { core, mint }: RefreshTokenParts
 
   app.get(
     '/admin/refreshTokens',
-    { schema: { response: { 200: RefreshTokenList, ...failures } } },
+    { config: { weight: 'heavy' }, schema: { response: { 200: RefreshTokenList, ...failures } } },
     async (request) => {
       const active = await core.read.everyTokenReach(callerOf(request), LIVE_REFRESH_TOKENS)
       return { refreshTokenInfo: active.map(refreshTokenInfo) }

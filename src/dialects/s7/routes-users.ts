@@ -15,7 +15,7 @@ const params = Type.Object({ userId: Type.String({ minLength: 1 }) })
 export function userRoutes(app: Scope, { core }: Pick<ApiParts, 'core'>): void {
   app.get(
     '/admin/users',
-    { schema: { response: { 200: UserInfoList, ...failures } } },
+    { config: { weight: 'heavy' }, schema: { response: { 200: UserInfoList, ...failures } } },
     async (request) => {
       const all = await core.read.everyUser(callerOf(request))
       return { users: all.map(({ user, memberships }) => userInfo(user, memberships)) }

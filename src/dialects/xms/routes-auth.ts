@@ -5,7 +5,7 @@ import type { Session } from '../../core/users/session.ts'
 import { callerOf, mustNotWait, originOf, presentedBy, verdictOn } from '../../http/auth.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import type { Scope } from '../../http/scope.ts'
-import { publicDoor } from '../../http/server.ts'
+import { passwordDoor, publicDoor } from '../../http/server.ts'
 import { loginKeys } from './login-keys.ts'
 import { policyEdit, policyOut } from './map.ts'
 import { loginName, passwordOf, showSession } from './sessions.ts'
@@ -34,7 +34,7 @@ function createTokenRoute(app: Scope, parts: ApiParts): void {
   app.post(
     '/auth/tokens',
     {
-      ...publicDoor,
+      ...passwordDoor,
       schema: {
         querystring: NoQuery,
         body: TokenCreateReq,
@@ -104,7 +104,7 @@ function loginRoutes(app: Scope, parts: ApiParts): void {
   app.post(
     '/auth/tokens::login',
     {
-      ...publicDoor,
+      ...passwordDoor,
       schema: {
         querystring: NoQuery,
         body: AuthLoginReq,
@@ -124,7 +124,10 @@ function loginRoutes(app: Scope, parts: ApiParts): void {
 function logoutRoute(app: Scope, { core }: ApiParts): void {
   app.post(
     '/auth/tokens::logout',
-    { schema: { querystring: NoQuery, response: { 204: NoContent, ...failures } } },
+    {
+      config: { weight: 'vital' },
+      schema: { querystring: NoQuery, response: { 204: NoContent, ...failures } },
+    },
     async (request, reply) => {
       const caller = callerOf(request)
       mustBeSession(caller.principal.token)

@@ -48,7 +48,10 @@ export function validateRoute(app: Scope, { core, metrics }: ApiParts): void {
   const judged = judge({ core, metrics })
   app.post(
     '/access-tokens::validate',
-    { schema: { querystring: ValidateQuery, response: { 200: AccessTokenResp, ...failures } } },
+    {
+      config: { weight: 'light' },
+      schema: { querystring: ValidateQuery, response: { 200: AccessTokenResp, ...failures } },
+    },
     async (request, reply) => {
       const subject = request.query.subject_access_token
       const { status, json } = await judged(await core.verifier.verify(subject, DEMAND))

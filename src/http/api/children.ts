@@ -112,6 +112,7 @@ export function childRoutes(app: Scope, { core, tokenJwts, metrics }: ApiParts):
   app.post(
     '/tokens/self/jwt',
     {
+      config: { weight: 'light' },
       schema: {
         tags,
         summary: 'Sign what the token this request is made with may do, for minutes',

@@ -248,6 +248,7 @@ export function clientRoutes(app: Scope, { core }: ApiParts): void {
   app.post(
     '/clients/:id/secret',
     {
+      config: { weight: 'vital' },
       schema: {
         tags,
         summary: 'Replace the secret of an OAuth client; the old one dies at once',

@@ -111,6 +111,7 @@ export function eventRoutes(app: Scope, { core, health }: ApiParts): void {
     {
       // It never ends by itself.
       exposeHeadRoute: false,
+      config: { stays: true },
       schema: {
         tags,
         summary: 'The same as they happen, as Server-Sent Events',

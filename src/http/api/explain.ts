@@ -100,6 +100,7 @@ export function explainRoutes(app: Scope, { core, jwts }: ApiParts): void {
   app.post(
     '/tokens/explain',
     {
+      config: { weight: 'heavy' },
       schema: {
         tags: ['tokens'],
         summary: 'Why is this token good or not, check by check, and what could it do?',

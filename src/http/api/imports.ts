@@ -67,6 +67,7 @@ export function importRoutes(app: Scope, { core }: ApiParts): void {
   app.post(
     '/imports',
     {
+      config: { weight: 'heavy' },
       bodyLimit: BODY_LIMIT_BYTES,
       schema: {
         tags,

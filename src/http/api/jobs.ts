@@ -79,6 +79,7 @@ export function jobRoutes(app: Scope, { core, config, jobs }: ApiParts): void {
   app.post(
     '/tokens::bulk',
     {
+      config: { weight: 'vital' },
       schema: {
         tags,
         summary: 'Revoke all tokens that a query selects, or bring their end forward',

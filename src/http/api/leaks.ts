@@ -82,7 +82,7 @@ export function leakRoutes(app: Scope, { core, jwts, config }: ApiParts): void {
   app.post(
     '/leaks',
     {
-      config: { rateLimit: {} },
+      config: { rateLimit: {}, weight: 'vital' },
       schema: {
         tags,
         summary: 'Report secrets that were seen where they should not be',
@@ -141,7 +141,7 @@ function githubRoute(
   app.post(
     '/leaks/github',
     {
-      config: { public: true, rateLimit: {} },
+      config: { public: true, rateLimit: {}, weight: 'vital' },
       bodyLimit: MAX_GITHUB_BYTES,
       // Before anything is said about what was sent.
       preValidation: async (request) => mustBeFromGithub(request, config),

@@ -44,6 +44,7 @@ export function policyTestRoute(app: Scope, { core }: ApiParts): void {
   app.post(
     '/policy::test',
     {
+      config: { weight: 'heavy' },
       schema: {
         tags: ['policy'],
         summary: 'What a policy would do to the tokens there are; changes nothing',

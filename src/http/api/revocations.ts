@@ -69,7 +69,8 @@ export function revocationRoutes(app: Scope, { core, tokenJwts }: ApiParts): voi
   app.get(
     '/revocations',
     {
-      config: { public: true },
+      // What services without us learn of revocations by; long polls are bounded of their own.
+      config: { public: true, weight: 'vital' },
       schema: {
         tags: ['tokens'],
         security: [],

@@ -88,6 +88,7 @@ export function rotationRoutes(app: Scope, { core }: ApiParts): void {
   app.post(
     '/tokens/:id/rotation::finish',
     {
+      config: { weight: 'vital' },
       schema: {
         tags,
         summary: 'End an overlap now; the old secret is dead when this answers',

@@ -6,7 +6,7 @@ import { callerOf, originOf } from '../auth.ts'
 import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
 import type { Scope } from '../scope.ts'
-import { publicDoor } from '../server.ts'
+import { passwordDoor } from '../server.ts'
 import { instant, namesFor, tokenOut, userOut } from './format.ts'
 import { AccessLevel, GroupGrant, Instant, NoContent, problems, Token, User } from './schemas.ts'
 
@@ -41,7 +41,7 @@ export function sessionRoutes(app: Scope, { core }: ApiParts): void {
   app.post(
     '/login',
     {
-      ...publicDoor,
+      ...passwordDoor,
       schema: {
         tags,
         summary: 'Log in with name and password',
@@ -81,7 +81,10 @@ export function sessionRoutes(app: Scope, { core }: ApiParts): void {
 
   app.post(
     '/logout',
-    { schema: { tags, summary: 'End the session', response: { 204: NoContent, ...problems } } },
+    {
+      config: { weight: 'vital' },
+      schema: { tags, summary: 'End the session', response: { 204: NoContent, ...problems } },
+    },
     async (request, reply) => {
       const caller = callerOf(request)
       mustBeSession(caller.principal.token)
@@ -113,7 +116,7 @@ export function sessionRoutes(app: Scope, { core }: ApiParts): void {
     '/me/password',
     {
       // It takes the current password, so it is a door for guessing, too.
-      config: { rateLimit: {} },
+      config: { rateLimit: {}, weight: 'vital' },
       schema: {
         tags,
         summary: 'Change my password',

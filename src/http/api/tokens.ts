@@ -278,6 +278,7 @@ export function tokenRoutes(app: Scope, { core, config }: ApiParts): void {
   app.post(
     '/tokens/:id/revoke',
     {
+      config: { weight: 'vital' },
       schema: {
         tags,
         summary: 'Revoke a token; it is dead when this answers',
@@ -303,6 +304,7 @@ export function tokenRoutes(app: Scope, { core, config }: ApiParts): void {
     app.post(
       `/tokens/:id/${action}`,
       {
+        config: { weight: action === 'quarantine' ? 'vital' : 'write' },
         schema: { tags, summary, params, body: Reason, response: { 200: Quarantine, ...problems } },
       },
       async (request) => {
@@ -356,6 +358,7 @@ export function tokenRoutes(app: Scope, { core, config }: ApiParts): void {
   app.post(
     '/tokens/self/revoke',
     {
+      config: { weight: 'vital' },
       schema: {
         tags,
         summary: 'Revoke the token this request is made with; every holder may',

@@ -199,6 +199,7 @@ export function userRoutes(app: Scope, { core }: ApiParts): void {
   app.post(
     '/users/:id/one-time-password',
     {
+      config: { weight: 'vital' },
       schema: {
         tags,
         summary: 'Give a user a one-time password',

@@ -194,6 +194,7 @@ export function verifyRoutes(app: Scope, { core, jwts, metrics }: ApiParts): voi
   app.post(
     '/tokens/verify',
     {
+      config: { weight: 'light' },
       schema: {
         tags: ['tokens'],
         summary: 'Is this token active, and does it hold this role, scope or group mode?',
@@ -216,6 +217,7 @@ export function verifyRoutes(app: Scope, { core, jwts, metrics }: ApiParts): voi
   app.post(
     '/tokens/verify::batch',
     {
+      config: { weight: 'light' },
       schema: {
         tags: ['tokens'],
         summary: 'The same about up to 100 tokens',
