@@ -242,7 +242,8 @@ export async function startMintmark(options: MintmarkOptions): Promise<Mintmark>
   }
 }
 
-async function call(url: string, { token, body }: { token: string; body: object }) {
+/** Posts `body`; returns the answer's text. Throws unless it is a success. */
+export async function call(url: string, { token, body }: { token: string; body: object }) {
   const response = await fetch(url, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
@@ -256,7 +257,8 @@ async function call(url: string, { token, body }: { token: string; body: object 
 /** The server's own watch starts anew whenever it is read; its clock ticks every 10 ms, idle or not. */
 const WATCH_TICK_MS = 10
 
-async function longestStallMs(url: string, token: string): Promise<number> {
+/** The longest that a Mintmark's event loop was held up since it was last asked. */
+export async function longestStallMs(url: string, token: string): Promise<number> {
   const response = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${token}` } })
   const seconds = /^mintmark_nodejs_eventloop_lag_max_seconds (\S+)$/m.exec(await response.text())
   return Math.max(0, Number(seconds?.[1]) * 1000 - WATCH_TICK_MS)
