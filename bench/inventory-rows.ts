@@ -21,6 +21,7 @@ const id = (n: number, block: string) =>
 
 const USERS = 2000
 const ROBOT = id(0, '001')
+const LEAVER = id(USERS, '001')
 
 /** An inventory as years of use leave it: one owner with very many, sessions that ended, a few rarities. */
 function* rowsOf(count: number, nowMs: number): Generator<TokenRow> {
@@ -67,6 +68,18 @@ function* rowsOf(count: number, nowMs: number): Generator<TokenRow> {
       revokedAtMs: isRevoked ? createdAtMs + number(nowMs - createdAtMs) : undefined,
       supersededAtMs: !isRevoked && chance(0.1) ? createdAtMs + 1 : undefined,
     }
+  }
+}
+
+/** The same as a token that nothing has ended. */
+function living(row: TokenRow): TokenRow {
+  return {
+    ...row,
+    kind: 'api',
+    clientId: undefined,
+    expiresAtMs: undefined,
+    revokedAtMs: undefined,
+    supersededAtMs: undefined,
   }
 }
 
@@ -126,16 +139,24 @@ export async function fill(
   function alive(row: TokenRow): TokenRow {
     const secret = makeSecret('mintmark', 'api', randomBytes)
     secrets.push(secret)
-    return {
-      ...row,
-      kind: 'api',
-      clientId: undefined,
-      expiresAtMs: undefined,
-      revokedAtMs: undefined,
-      supersededAtMs: undefined,
-      digest: digestOf(secret, pepper),
-      pepperId: pepper.id,
-    }
+    return { ...living(row), digest: digestOf(secret, pepper), pepperId: pepper.id }
+  }
+}
+
+/** Gives a new user `count` live tokens of all ages. Returns the query that selects them. */
+export async function addLeaver(database: TestDatabase, count: number): Promise<string> {
+  await database.transaction(async (tx) => {
+    await insertUser(tx, { id: LEAVER, username: 'leaver' })
+    await insertTokens(tx, rowsOfLeaver(count, Date.now()))
+  })
+  return 'owner:leaver'
+}
+
+function* rowsOfLeaver(count: number, nowMs: number): Generator<TokenRow> {
+  let i = 0
+  for (const row of rowsOf(count, nowMs)) {
+    const own = id(i++, '101')
+    yield { ...living(row), id: own, familyId: own, ownerId: LEAVER }
   }
 }
 

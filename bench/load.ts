@@ -38,6 +38,9 @@ export interface JobResult {
   ids: string[]
 }
 
+/** Sent instead of a job: ends the one under way. */
+export const FINISH = 'finish'
+
 /** As long as the numbers that replace it, so that lengths stay true. */
 export const COUNTER = '#########'
 
@@ -46,9 +49,15 @@ const ANSWERED_ID = /"id":"([^"]+)"/
 const END_OF_HEAD = Buffer.from('\r\n\r\n')
 
 let counter = 0
+let isFinished = false
 
-process.on('message', (job: Job) => {
-  drive(job).then(
+process.on('message', (message: Job | typeof FINISH) => {
+  if (message === FINISH) {
+    isFinished = true
+    return
+  }
+  isFinished = false
+  drive(message).then(
     (result) => process.send?.(result),
     (error: unknown) => process.send?.({ error: String(error) }),
   )
@@ -96,7 +105,7 @@ async function drive(job: Job): Promise<JobResult> {
       }
       const onAnswer: OnAnswer = (status, body) => {
         const id = note(sinceMs, status, body)
-        if (performance.now() < endMs) ask(id)
+        if (performance.now() < endMs && !isFinished) ask(id)
         else resolve()
       }
       ask(undefined)
@@ -141,7 +150,7 @@ function pace(work: {
     }
     const turn = () => {
       const nowMs = performance.now()
-      const isOver = nowMs >= endMs
+      const isOver = nowMs >= endMs || isFinished
       if (isOver && free.length === connections.length) return resolve()
       let dueMs = startMs + (count * 1000) / perSecond
       while (!isOver && dueMs <= nowMs) {

@@ -1,10 +1,12 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { Job, JobResult } from './load.ts'
+import { FINISH, type Job, type JobResult } from './load.ts'
 
 /** The process that generates load. */
 export interface Loader {
   run(job: Job): Promise<JobResult>
+  /** Ends the job under way before its time is over. */
+  finish(): void
   stop(): void
 }
 
@@ -19,6 +21,7 @@ export function startLoader(): Loader {
         })
         child.send(job)
       }),
+    finish: () => child.send(FINISH),
     stop: () => child.kill(),
   }
 }

@@ -23,7 +23,11 @@ export interface ScenarioResult {
   scenario: string
   summary: string
   limit: string
+  /** Empty: it was not measured, for what `missing` says. */
   pairs: Pair[]
+  missing?: string
+  /** Of a subject that no lock file pins. */
+  version?: string
   /** Limit and subject, both at half of the subject's peak rate. */
   halfRate?: Pair[]
 }
@@ -97,7 +101,7 @@ const microseconds = (value: number) => (Number.isNaN(value) ? 'n/a' : value.toF
 
 const COLUMNS: [string, (result: ScenarioResult) => string][] = [
   ['scenario', ({ scenario }) => scenario],
-  ['beside', ({ limit }) => limit],
+  ['beside', ({ limit, missing }) => missing ?? limit],
   ['limit /s', ({ pairs }) => whole(median(pairs, ({ limit }) => limit.perSecond))],
   ['here /s', ({ pairs }) => whole(median(pairs, ({ subject }) => subject.perSecond))],
   [
@@ -135,6 +139,13 @@ export function peakOf(pairs: Pair[]): number {
   return median(pairs, ({ subject }) => subject.perSecond)
 }
 
+/** What was left out, and why. */
+export function missingLines(results: ScenarioResult[]): string[] {
+  return results.flatMap(({ scenario, missing }) =>
+    missing === undefined ? [] : [`${scenario} was not measured: ${missing}.`],
+  )
+}
+
 /** Which scenario held up the event loop for longest. */
 export function stallLine(results: ScenarioResult[]): string {
   const all = results.flatMap(({ scenario, pairs, halfRate = [] }) => {
@@ -155,6 +166,8 @@ function cpuRatio({ limit, subject }: Pair): number | undefined {
 const PEERS: [ours: string, peer: string][] = [
   ['introspect', 'oidc-provider'],
   ['introspect-client', 'oidc-provider'],
+  ['introspect', 'glewlwyd'],
+  ['introspect-client', 'glewlwyd'],
   ['verify', 'better-auth'],
 ]
 
@@ -169,8 +182,10 @@ export function peerLines(results: ScenarioResult[]): string[] {
     const times = share(ours, throughput) / share(peer, throughput)
     const cheaper = share(ours, cpuRatio) / share(peer, cpuRatio)
     if (Number.isNaN(times)) return []
+    const version = results.find(({ scenario }) => scenario === peer)?.version
+    const name = version === undefined ? peer : `${peer} ${version}`
     return [
-      `${ours} is ${times.toFixed(1)} × ${peer} in throughput, ${cheaper.toFixed(1)} × in CPU time.`,
+      `${ours} is ${times.toFixed(1)} × ${name} in throughput, ${cheaper.toFixed(1)} × in CPU time.`,
     ]
   })
 }

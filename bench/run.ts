@@ -7,11 +7,13 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Loader, startLoader } from './loader.ts'
+import { startGlewlwyd } from './peers/glewlwyd.ts'
 import {
   type BenchRecord,
   commit,
   heading,
   machine,
+  missingLines,
   type Pair,
   peakOf,
   peerLines,
@@ -41,6 +43,9 @@ const HELP = `npm run bench [-- options]
   --json FILE       also write a record; a name that ends in / is a directory
   --only NAMES      some scenarios, comma-separated: ${SCENARIOS.map(({ name }) => name).join(', ')}
   --profile DIR     also write a CPU profile of Mintmark into DIR
+
+Glewlwyd is measured where its Debian package is installed, or unpacked with all that it depends on into
+the folder that MINTMARK_BENCH_GLEWLWYD names.
 `
 
 const { values: flags } = parseArgs({
@@ -88,7 +93,15 @@ async function main(): Promise<void> {
     loader.stop()
     for (const { stop } of bench.started) await stop()
   }
-  const lines = [heading(about), '', table(results), '', ...peerLines(results), stallLine(results)]
+  const lines = [
+    heading(about),
+    '',
+    table(results),
+    '',
+    ...peerLines(results),
+    ...missingLines(results),
+    stallLine(results),
+  ]
   process.stdout.write(`${lines.join('\n')}\n`)
   if (flags.json !== undefined) record(flags.json, { ...about, results })
 }
@@ -103,7 +116,13 @@ async function measure(scenario: Scenario, bench: Bench): Promise<ScenarioResult
   const { options } = bench
   const { name, summary, limit = 'bare' } = scenario
   progress(`${name}: warming up`)
-  const { subject, requests } = await subjectFor(scenario, bench)
+  const found = await subjectFor(scenario, bench)
+  if (found === undefined) {
+    return { scenario: name, summary, limit, pairs: [], missing: 'not installed' }
+  }
+  const { subject, requests } = found
+  const { version } = subject
+  const about = { scenario: name, summary, limit, ...(version === undefined ? {} : { version }) }
   const ofSubject: Slicer = (seconds, perSecond) =>
     runSlice(subject, { bench, scenario, requests, seconds, perSecond, status: scenario.status })
   const ofLimit = await slicerFor(limit, { bench, scenario, requests })
@@ -122,18 +141,20 @@ async function measure(scenario: Scenario, bench: Bench): Promise<ScenarioResult
     return pairs
   }
   const pairs = await take(summary)
-  if (scenario.isPaced !== true) return { scenario: name, summary, limit, pairs }
+  if (scenario.isPaced !== true) return { ...about, pairs }
   const perSecond = Math.round(peakOf(pairs) / 2)
   const halfRate = await take(`at ${perSecond} a second`, perSecond)
-  return { scenario: name, summary, limit, pairs, halfRate }
+  return { ...about, pairs, halfRate }
 }
 
+/** Undefined: it is not installed. */
 async function subjectFor(
   { subject = 'mintmark', requests, fresh }: Scenario,
   bench: Bench,
-): Promise<{ subject: Subject; requests: Requests }> {
+): Promise<{ subject: Subject; requests: Requests } | undefined> {
   if (subject !== 'mintmark' && subject !== 'cold') {
-    const peer = await startPeer(subject)
+    const peer = subject === 'glewlwyd' ? await startGlewlwyd() : await startPeer(subject)
+    if (peer === undefined) return undefined
     bench.started.push(peer)
     return { subject: peer, requests: async () => peer.requests }
   }

@@ -8,9 +8,10 @@ import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { postgresDatabase, sqliteDatabase, type TestDatabase } from '../test/support/database.ts'
 import { startPostgres } from '../test/support/postgres-server.ts'
-import { type Filled, fill } from './inventory-rows.ts'
+import { type BulkResult, measureBulk } from './bulk.ts'
+import { addLeaver, type Filled, fill } from './inventory-rows.ts'
 import { type Loader, startLoader } from './loader.ts'
-import { plot } from './plot.ts'
+import { type Line, plot } from './plot.ts'
 import { measureQueries } from './queries.ts'
 import { commit, machine, markdownTable } from './report.ts'
 import { get, verify } from './scenarios.ts'
@@ -32,6 +33,8 @@ const WARM_TOKENS = 1000
 const PAGE = 100
 const DEEP_PAGE = 1000
 const STARTS = 3
+/** As many at each size. */
+const BULK_TOKENS = 5000
 const SECONDS = 3
 
 const { values: flags } = parseArgs({
@@ -63,6 +66,7 @@ interface SizeResult {
   warmResidentMiB: number | undefined
   cached: number
   costs: Record<string, Cost>
+  bulk: BulkResult
 }
 
 const DATABASES = ['sqlite', 'postgres']
@@ -135,6 +139,12 @@ async function measure(
   const warm = await withServer(stage, CACHED, (server) => measureWarm(stage, server))
   const cold = await withServer(stage, UNCACHED, (server) => measureCold(stage, server))
   if (flags.queries) await measureQueries(filled)
+  // The last, because it leaves another inventory behind.
+  say(`${size} tokens: bulk revocation`)
+  const query = await addLeaver(database, BULK_TOKENS)
+  const secrets = filled.secrets.slice(0, WARM_TOKENS)
+  const about = { loader, token: filled.adminToken, secrets, query, count: BULK_TOKENS }
+  const bulk = await withServer(stage, CACHED, (server) => measureBulk(server, about))
   return {
     tokens: size,
     loadSeconds,
@@ -143,6 +153,7 @@ async function measure(
     warmResidentMiB: warm.warmResidentMiB,
     cached: warm.cached,
     costs: { ...warm.costs, ...cold },
+    bulk,
   }
 }
 
@@ -274,7 +285,27 @@ function tables(results: SizeResult[]): string {
       }),
     ]),
   ])
-  return `${sizes}\n\n${costs}`
+  const bulk = markdownTable([
+    [
+      'tokens',
+      'revoked in bulk',
+      's per 1000',
+      'CPU µs each',
+      'longest stall ms',
+      'verify p99 ms meanwhile',
+      'alone',
+    ],
+    ...results.map(({ tokens, bulk }) => [
+      String(tokens),
+      String(bulk.revoked),
+      known(bulk.secondsPerThousand, 2),
+      known(bulk.cpuMicroseconds),
+      known(bulk.longestStallMs),
+      known(bulk.verifyP99Ms, 2),
+      known(bulk.aloneP99Ms, 2),
+    ]),
+  ])
+  return `${sizes}\n\n${costs}\n\n${bulk}`
 }
 
 function costNames(results: SizeResult[]): string[] {
@@ -282,15 +313,19 @@ function costNames(results: SizeResult[]): string[] {
 }
 
 function plotOf(results: SizeResult[]): string {
+  const line = (name: string, cpuOf: (result: SizeResult) => number | undefined): Line => ({
+    name,
+    points: results.flatMap((result) => {
+      const microseconds = cpuOf(result)
+      return microseconds === undefined ? [] : [{ tokens: result.tokens, microseconds }]
+    }),
+  })
   return plot({
     title: `CPU time per request by number of tokens (${flags.database})`,
-    lines: costNames(results).map((name) => ({
-      name,
-      points: results.flatMap(({ tokens, costs }) => {
-        const microseconds = costs[name]?.cpuMicroseconds
-        return microseconds === undefined ? [] : [{ tokens, microseconds }]
-      }),
-    })),
+    lines: [
+      ...costNames(results).map((name) => line(name, ({ costs }) => costs[name]?.cpuMicroseconds)),
+      line('bulk revoke, a token', ({ bulk }) => bulk.cpuMicroseconds),
+    ],
   })
 }
 

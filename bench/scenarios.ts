@@ -12,7 +12,9 @@ export interface Fixture {
   client: { id: string; secret: string; accessTokens: string[] }
 }
 
-export type PeerName = 'oidc-provider' | 'better-auth'
+/** Peers that the lock file under bench/ brings. */
+export type PackagedPeer = 'oidc-provider' | 'better-auth'
+export type PeerName = PackagedPeer | 'glewlwyd'
 
 export type Limit = 'bare' | 'commits' | 'signatures'
 
@@ -62,7 +64,11 @@ export function get(path: string, { token }: { token: string }): string {
   return `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`
 }
 
-function form(path: string, { authorization, body }: { authorization: string; body: string }) {
+/** A request with fields, `body`, as an HTML form has them. */
+export function form(
+  path: string,
+  { authorization, body }: { authorization: string; body: string },
+) {
   return [
     `POST ${path} HTTP/1.1`,
     'Host: localhost',
@@ -181,6 +187,12 @@ export const SCENARIOS: Scenario[] = [
     name: 'better-auth',
     summary: 'its verifyApiKey, on SQLite',
     subject: 'better-auth',
+    status: 200,
+  },
+  {
+    name: 'glewlwyd',
+    summary: 'its introspection, on SQLite; when its Debian package is there',
+    subject: 'glewlwyd',
     status: 200,
   },
   {

@@ -6,12 +6,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { Fixture, PeerName } from './scenarios.ts'
+import type { Fixture, PackagedPeer } from './scenarios.ts'
 
 /** A server under measurement, in a process of its own. */
 export interface Subject {
   name: string
   port: number
+  /** Of what no lock file pins. */
+  version?: string
   /** CPU time used so far in microseconds; undefined where the system does not tell. */
   cpuMicroseconds(): number | undefined
   /** The longest that its event loop was held up since it was last asked; absent: it does not tell. */
@@ -41,7 +43,7 @@ function cpuMicrosecondsOf(pid: number): number | undefined {
   }
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer()
     probe.on('error', reject)
@@ -52,7 +54,8 @@ function freePort(): Promise<number> {
   })
 }
 
-async function untilAnswers(child: ChildProcess, url: string): Promise<void> {
+/** Waits for a status of 200, at most half a minute; throws when `child` ends before. */
+export async function untilAnswers(child: ChildProcess, url: string): Promise<void> {
   for (let i = 0; i < 1500; i++) {
     if (child.exitCode !== null) break
     const status = await fetch(url).then(
@@ -69,14 +72,18 @@ async function untilAnswers(child: ChildProcess, url: string): Promise<void> {
 }
 
 /** Whatever goes wrong here, no server is left behind. */
-function endsWithUs(child: ChildProcess): ChildProcess {
+export function endsWithUs(child: ChildProcess): ChildProcess {
   const kill = () => child.kill('SIGKILL')
   process.once('exit', kill)
   child.once('exit', () => process.off('exit', kill))
   return child
 }
 
-function subjectOf(name: string, { child, port }: { child: ChildProcess; port: number }): Subject {
+/** What every process under measurement has in common. */
+export function subjectOf(
+  name: string,
+  { child, port }: { child: ChildProcess; port: number },
+): Subject {
   return {
     name,
     port,
@@ -133,8 +140,13 @@ export async function startRaw(kind: 'commits' | 'signatures'): Promise<RawLimit
   }
 }
 
-/** Another product, with the requests that it is asked. Installs what it needs on first use. */
-export async function startPeer(name: PeerName): Promise<Subject & { requests: string[] }> {
+/** Another product, with the requests that it is asked. */
+export interface Peer extends Subject {
+  requests: string[]
+}
+
+/** Installs what it needs on first use. */
+export async function startPeer(name: PackagedPeer): Promise<Peer> {
   if (!existsSync(path('node_modules'))) {
     execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
       cwd: path('.'),
@@ -230,7 +242,8 @@ export async function startMintmark(options: MintmarkOptions): Promise<Mintmark>
   }
 }
 
-async function call(url: string, { token, body }: { token: string; body: object }) {
+/** Posts `body`; returns the answer's text. Throws unless it is a success. */
+export async function call(url: string, { token, body }: { token: string; body: object }) {
   const response = await fetch(url, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
@@ -244,7 +257,8 @@ async function call(url: string, { token, body }: { token: string; body: object 
 /** The server's own watch starts anew whenever it is read; its clock ticks every 10 ms, idle or not. */
 const WATCH_TICK_MS = 10
 
-async function longestStallMs(url: string, token: string): Promise<number> {
+/** The longest that a Mintmark's event loop was held up since it was last asked. */
+export async function longestStallMs(url: string, token: string): Promise<number> {
   const response = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${token}` } })
   const seconds = /^mintmark_nodejs_eventloop_lag_max_seconds (\S+)$/m.exec(await response.text())
   return Math.max(0, Number(seconds?.[1]) * 1000 - WATCH_TICK_MS)
