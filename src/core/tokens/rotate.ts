@@ -46,7 +46,7 @@ export async function rotateToken(
 ): Promise<Issued> {
   const policy = deps.policy()
   const nowMs = deps.clock.now()
-  const { old, bound, owner } = await lockedForRotation(deps, tx, { caller, id: wish.id })
+  const { old, ancestors, owner } = await lockedForRotation(deps, tx, { caller, id: wish.id })
   mustBeAllowed(caller.principal, 'token.rotate', { what: old, policy })
   if (old.kind === 'session') {
     throw new CoreError('invalid_input', 'A login session is not rotated. Log in again instead.')
@@ -57,7 +57,8 @@ export async function rotateToken(
       'The client of an OAuth token refreshes it; nobody else can rotate it.',
     )
   }
-  const state = stateOf(restrained(bound, await restraintOf(policy, tx, old)), nowMs)
+  const bound = (token: Token) => (hasLineage(token) ? underAncestors(token, ancestors) : token)
+  const state = stateOf(restrained(bound(old), await restraintOf(policy, tx, old)), nowMs)
   if (state !== 'active' || owner === undefined) {
     throw new CoreError(
       'token_not_active',
@@ -105,7 +106,7 @@ export async function rotateToken(
     name: old.name,
     description: old.description,
     limits: old.limits,
-    expiresAtMs: earliest(expiresAtMs, bound.expiresAtMs),
+    expiresAtMs: bound({ ...old, expiresAtMs }).expiresAtMs,
     ...(old.idleSeconds === undefined ? {} : { idleSeconds: old.idleSeconds }),
     metadata: old.metadata,
     via,
@@ -116,7 +117,7 @@ export async function rotateToken(
 }
 
 /**
- * The token, and as those it comes from let it be. Locked like everything (ADR 18): the owner, then the
+ * The token, and those it comes from, the nearest first. Locked like everything (ADR 18): the owner, then the
  * line from the top down. So a parent that is rotated meanwhile has either ended already, or finds the
  * successor. Throws `not_found`.
  */
@@ -124,13 +125,12 @@ async function lockedForRotation(
   deps: Deps,
   tx: Repositories,
   { caller, id }: { caller: Caller; id: TokenId },
-): Promise<{ old: Token; bound: Token; owner: Owner | undefined }> {
+): Promise<{ old: Token; ancestors: readonly Token[]; owner: Owner | undefined }> {
   const seen = visible(deps, caller, await tx.tokens.glance(id))
   const owner = await deps.loadOwner(seen.ownerId, tx)
   const line = await lockedLine(tx, seen)
   const old = visible(deps, caller, line?.token)
-  const bound = hasLineage(old) ? underAncestors(old, line?.ancestors ?? []) : old
-  return { old, bound, owner }
+  return { old, ancestors: line?.ancestors ?? [], owner }
 }
 
 /** That of the old secret, unless somebody else made that up. */

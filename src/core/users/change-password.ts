@@ -7,7 +7,7 @@ import type { TokenId, UserId } from '../id.ts'
 import { Secret } from '../secret.ts'
 import type { Repositories } from '../store.ts'
 import { revokeOwned } from '../tokens/revoke.ts'
-import { recordFailure, reserveAttempt } from './lockout.ts'
+import { countedLook, recordFailure } from './lockout.ts'
 import { checkNewPassword } from './password.ts'
 import type { PasswordChange } from './store.ts'
 import type { User } from './user.ts'
@@ -24,9 +24,11 @@ export async function changePassword(
   const { user, token } = caller.principal
   mustBeAllowed(caller.principal, 'password.change', { what: user, policy: deps.policy() })
   // A stolen session must not be a way to guess the password past the lockout.
-  await reserveAttempt(deps, user.id)
   const credentials = await deps.store.users.credentialsById(user.id)
-  if (!(await deps.passwords.matches(current, credentials?.passwordHash))) {
+  const matches = await countedLook(deps, user.id, () =>
+    deps.passwords.matches(current, credentials?.passwordHash),
+  )
+  if (!matches) {
     await recordFailure(deps, { account: user.id, userId: user.id, origin: caller.origin })
     throw new CoreError('login_failed', 'The current password is wrong.')
   }

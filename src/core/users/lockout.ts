@@ -7,12 +7,40 @@ import type { UserId } from '../id.ts'
 const UNDECIDED_MS = 60_000
 
 /**
- * Counts the attempt before the password is looked at, so that parallel guesses cannot outrun the
- * counter; a right password clears it. Throws `too_many_requests` while the account is locked.
+ * Counts the attempt before `look` looks at the password, so that parallel guesses cannot outrun the
+ * counter; a right password clears it. An attempt that gets no look, because too many wait for theirs,
+ * does not count. Throws `too_many_requests` while the account is locked, and what `look` throws.
  */
-export async function reserveAttempt(deps: Deps, account: string): Promise<void> {
-  const { lockoutEnabled, lockoutAttempts } = deps.policy()
-  if (!lockoutEnabled) return
+export async function countedLook<T>(
+  deps: Deps,
+  account: string,
+  look: () => Promise<T>,
+): Promise<T> {
+  const isCounted = deps.policy().lockoutEnabled
+  if (isCounted) await reserveAttempt(deps, account)
+  try {
+    return await look()
+  } catch (error) {
+    if (isCounted) await giveBackAttempt(deps, account)
+    throw error
+  }
+}
+
+async function giveBackAttempt({ store }: Deps, account: string): Promise<void> {
+  await store.transaction(async (tx) => {
+    const known = await tx.lockouts.get(account)
+    if (known === undefined || known.lockedUntilMs !== undefined || known.failures === 0) return
+    await tx.lockouts.put(
+      account,
+      { failures: known.failures - 1, lockedUntilMs: undefined },
+      known.atMs,
+    )
+  })
+}
+
+/** Throws `too_many_requests` while the account is locked. */
+async function reserveAttempt(deps: Deps, account: string): Promise<void> {
+  const { lockoutAttempts } = deps.policy()
   await deps.store.transaction(async (tx) => {
     const nowMs = deps.clock.now()
     const known = await tx.lockouts.get(account)

@@ -7,7 +7,7 @@ import type { Repositories } from '../store.ts'
 import { nameKey } from '../text.ts'
 import { saveToken } from '../tokens/issue.ts'
 import { stateOf, type Token, type Via } from '../tokens/token.ts'
-import { recordFailure, reserveAttempt } from './lockout.ts'
+import { countedLook, recordFailure } from './lockout.ts'
 import { checkNewPassword } from './password.ts'
 import { type Session, saveSession } from './session.ts'
 import type { Credentials } from './store.ts'
@@ -32,9 +32,9 @@ export interface LoginWish {
  */
 export async function loginWithPassword(deps: Deps, wish: LoginWish): Promise<Session> {
   const { credentials, account } = await findAccount(deps, wish.name)
-  await reserveAttempt(deps, account)
-
-  const matches = await deps.passwords.matches(wish.password, credentials?.passwordHash)
+  const matches = await countedLook(deps, account, () =>
+    deps.passwords.matches(wish.password, credentials?.passwordHash),
+  )
   if (credentials === undefined || !matches || !isUsable(credentials, deps.clock.now())) {
     await recordFailure(deps, { account, userId: credentials?.user.id, origin: wish.origin })
     throw loginFailed()

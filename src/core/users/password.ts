@@ -14,7 +14,7 @@ const TAG_BYTES = 32
 const CONCURRENT = 2
 const WAITING = 64
 /** For how long at most: whoever waits longer tries again anyhow. */
-const PATIENCE_MS = 250
+const PATIENCE_MS = 700
 
 const MIN_LENGTH = 15
 const MAX_LENGTH = 256
