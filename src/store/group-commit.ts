@@ -6,7 +6,7 @@ const MAX_MEMBERS = 100
 const MAX_MS = 15
 /** Changes that wait at most, and for how long. */
 const MAX_WAITING = 1000
-const WAIT_MS = 2000
+const WAIT_MS = 5000
 
 /** One transaction that waits to be committed together with others. */
 interface Member<Schema> {

@@ -62,7 +62,7 @@ it('in a line that stands, waits no longer than makes sense', () => {
   waiting.join('a', false)
   vi.advanceTimersByTime(450)
   waiting.join('b', false)
-  vi.advanceTimersByTime(150)
+  vi.advanceTimersByTime(400)
   expect(waiting.next()).toBe('b')
   expect(overdue).toEqual(['a'])
 })

@@ -1,7 +1,7 @@
 /** A line that has not been empty for so long is no burst: waiting in it does not help those who come. */
 const STANDING_MS = 500
-/** What part of the patience is left in a standing line. */
-const SHORT_OF_PATIENCE = 0.1
+/** How long anybody waits in a line that stands; answers are to come within a second. */
+const STANDING_WAIT_MS = 800
 
 export interface LineOptions {
   /** Who waits at most, of each kind. */
@@ -39,7 +39,7 @@ export function line<T>({ max, waitMs }: LineOptions, onOverdue: (item: T) => vo
   let emptyMs = performance.now()
 
   function patienceMs(nowMs: number): number {
-    return nowMs - emptyMs > STANDING_MS ? waitMs * SHORT_OF_PATIENCE : waitMs
+    return nowMs - emptyMs > STANDING_MS ? Math.min(waitMs, STANDING_WAIT_MS) : waitMs
   }
 
   return {
