@@ -129,7 +129,11 @@ describe('a finder', () => {
     expect(found(line)).toEqual([])
     expect(found(line, { also: ['hex'] })).toMatchObject([{ kind: 'hex', isCandidate: true }])
     expect(found(line, { also: both, cuts: [7] }).map(({ secret }) => secret)).toEqual([hex, uuid])
-    const others = [hex.toUpperCase(), `${uuid.slice(0, 14)}7${uuid.slice(15)}`, uuid.replaceAll('-', '_')]
+    const others = [
+      hex.toUpperCase(),
+      `${uuid.slice(0, 14)}7${uuid.slice(15)}`,
+      uuid.replaceAll('-', '_'),
+    ]
     expect(found(others.join(' '), { also: both })).toEqual([])
   })
 
