@@ -176,7 +176,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   followDraining(server, health)
   onlyWhileCurrent(server, core)
   awaitAcknowledgements(server, shared)
-  measureNodes(metrics, { core, log: parts.log })
+  const stopNodes = measureNodes(metrics, { core, log: parts.log })
   const stopWatch = isSteady(clock) ? watchClock(metrics, { clock, log: parts.log }) : () => {}
   const meter = measureRequests(server, metrics)
   registerHealth(server, health)
@@ -229,6 +229,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     async close() {
       health.draining = true
       stopWatch()
+      stopNodes()
       await server.close()
       await jobs.stop()
       await core.deliverer.stop()

@@ -30,6 +30,8 @@ export interface ErrorExtras {
   retryAfterSeconds?: number
   /** Where in a text that the caller wrote the mistake is: characters, from 1. */
   column?: number
+  /** Whoever refuses tells the log once for many: of too much to do, of a lost database. */
+  isToldOnce?: boolean
 }
 
 /** An expected failure. `message` is for the caller and says what to do next. */
@@ -38,6 +40,7 @@ export class CoreError extends Error {
   readonly detail: Record<string, unknown> | undefined
   readonly retryAfterSeconds: number | undefined
   readonly column: number | undefined
+  readonly isToldOnce: boolean
 
   constructor(code: ErrorCode, message: string, extras: ErrorExtras = {}) {
     super(message, extras.cause === undefined ? undefined : { cause: extras.cause })
@@ -46,6 +49,7 @@ export class CoreError extends Error {
     this.detail = extras.detail
     this.retryAfterSeconds = extras.retryAfterSeconds
     this.column = extras.column
+    this.isToldOnce = extras.isToldOnce ?? false
   }
 }
 

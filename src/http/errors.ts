@@ -86,11 +86,10 @@ export function sendFailure(
 /** Anything thrown → what to tell. Unexpected errors are logged here and say nothing on the wire. */
 export function failureOf(error: FastifyError | CoreError, request: FastifyRequest): Failure {
   if (error instanceof CoreError) {
-    const { code, message, retryAfterSeconds, column, detail, cause } = error
+    const { code, message, retryAfterSeconds, column, detail, cause, isToldOnce } = error
     // What an operator left out is no failure, and anybody could fill the log with it.
     if (code === 'not_configured') request.log.warn({ code, detail }, message)
-    // Refused by ourselves, because there is too much to do: told once, not with each.
-    else if (code === 'unavailable' && cause === undefined) request.log.debug({ code }, message)
+    else if (isToldOnce) request.log.debug({ code, detail }, message)
     else if (STATUS[code] >= 500) request.log.error({ code, detail, err: cause }, message)
     // Without the message, which may repeat what was sent: people paste secrets into wrong fields.
     else request.log.debug({ code, detail }, 'The request was refused')

@@ -5,11 +5,17 @@ import type { Metrics } from './metrics.ts'
 
 const BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5]
 
-/** Figures of the nodes as this one sees them, and how fast they hear of what it changes. */
+/** How often a node looks whether it still has the database. */
+const LOOK_MS = 250
+
+/**
+ * Figures of the nodes as this one sees them, and how fast they hear of what it changes; tells the log
+ * when this one loses the database and when it has it again. Returns the way to stop.
+ */
 export function measureNodes(
   { registry }: Metrics,
   { core, log }: { core: Pick<Core, 'nodes'>; log: FastifyBaseLogger },
-): void {
+): () => void {
   const registers = [registry]
   const applied = new Histogram({
     name: 'mintmark_change_applied_seconds',
@@ -77,4 +83,23 @@ export function measureNodes(
       return leaseLeftMs === undefined ? undefined : leaseLeftMs / 1000
     },
   )
+  return tellLosses(() => core.nodes.figures().leaseLeftMs, log)
+}
+
+/** One line when the lease is over and one when there is a new one: each refusal would be too many. */
+function tellLosses(leaseLeftMs: () => number | undefined, log: FastifyBaseLogger): () => void {
+  let lostAtMs: number | undefined
+  const timer = setInterval(() => {
+    const isLost = leaseLeftMs() === 0
+    if (isLost && lostAtMs === undefined) {
+      lostAtMs = performance.now()
+      log.error('This node has lost the database: it refuses all requests until it is back')
+    } else if (!isLost && lostAtMs !== undefined) {
+      const seconds = Math.round((performance.now() - lostAtMs) / 1000)
+      lostAtMs = undefined
+      log.warn({ seconds }, 'The database is back: this node answers again')
+    }
+  }, LOOK_MS)
+  timer.unref()
+  return () => clearInterval(timer)
 }

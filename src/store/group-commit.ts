@@ -157,7 +157,7 @@ function tooMany(): CoreError {
   return new CoreError(
     'unavailable',
     'Too many changes are waiting. Nothing was changed. Try again shortly.',
-    { retryAfterSeconds: 2 },
+    { retryAfterSeconds: 2, isToldOnce: true },
   )
 }
 

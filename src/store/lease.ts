@@ -36,6 +36,6 @@ export function leaseIsOver(): CoreError {
   return new CoreError(
     'unavailable',
     'This node has lost the database and cannot know what was revoked since. Try again shortly, or ask another node.',
-    { retryAfterSeconds: RETRY_AFTER_SECONDS },
+    { retryAfterSeconds: RETRY_AFTER_SECONDS, isToldOnce: true },
   )
 }

@@ -20,7 +20,7 @@ import {
   isWorthAnotherTry,
   pooled,
   scopedName,
-  unavailable,
+  tooMuch,
   unhurried,
 } from './postgres.ts'
 import type { Schema } from './schema.ts'
@@ -215,7 +215,7 @@ async function repeated<T>(attempt: () => Promise<T>): Promise<T> {
 }
 
 function tooMany(): CoreError {
-  return unavailable('Too many changes are waiting. Nothing was changed. Try again shortly.')
+  return tooMuch('Too many changes are waiting. Nothing was changed. Try again shortly.')
 }
 
 function pause(ms: number): Promise<void> {

@@ -120,6 +120,14 @@ export function unavailable(message: string, cause?: unknown): CoreError {
   })
 }
 
+/** Told to the log once for many, by whoever counts what is turned away. */
+export function tooMuch(message: string): CoreError {
+  return new CoreError('unavailable', message, {
+    retryAfterSeconds: RETRY_AFTER_SECONDS,
+    isToldOnce: true,
+  })
+}
+
 function reasonOf(error: unknown): string | undefined {
   const sqlstate = sqlstateOf(error)
   if (sqlstate !== undefined) {
@@ -186,8 +194,7 @@ export function pooled(options: Connecting & { pool: number } & Queueing): Postg
     waitMs: options.waitMs,
     isVital: options.isVital ?? (() => false),
     onTurnedAway: options.onTurnedAway ?? (() => undefined),
-    refusal: () =>
-      unavailable('Too many requests are waiting for the database. Try again shortly.'),
+    refusal: () => tooMuch('Too many requests are waiting for the database. Try again shortly.'),
   })
   const pool = new Pool({
     ...connectionOf(options),

@@ -113,7 +113,7 @@ describe('without its database', () => {
   ])(
     '(%s) a server answers from memory for its lease, then says so, and recovers',
     async (_, lose) => {
-      const node = await start()
+      const node = await start({ MINTMARK_LOG_LEVEL: 'warn' })
       const { id, secret } = await node.warm()
       lose()
       const lostMs = performance.now()
@@ -139,6 +139,9 @@ describe('without its database', () => {
       const revoked = await node.ask('POST', `/api/v1/tokens/${id}/revoke`, {})
       expect([200, 409]).toContain(revoked.status)
       expect((await verify(node, secret)).body).toMatchObject({ active: false })
+      // Once each, however many were refused.
+      expect(node.server.output().split('has lost the database')).toHaveLength(2)
+      expect(node.server.output().split('The database is back')).toHaveLength(2)
     },
   )
 })
