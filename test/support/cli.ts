@@ -41,6 +41,10 @@ export async function mintmark(
   return {
     status,
     ...text,
-    json: () => JSON.parse(text.stdout),
+    json() {
+      // What went wrong is worth more than that it was not JSON.
+      if (text.stdout === '') throw new Error(`Status ${status}, no output: ${text.stderr}`)
+      return JSON.parse(text.stdout)
+    },
   }
 }

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import type { Client } from '@mintmark/sdk'
 import { type Command, InvalidArgumentError } from 'commander'
 import { branch, leaf } from '../command.ts'
@@ -12,7 +12,7 @@ import { visible } from '../text.ts'
 /** Drill tokens end by themselves, should the drill be cut short. */
 const TTL_SECONDS = 600
 /** Tokens that are made, and verified on every node, before they are revoked one by one. */
-const BATCH = 50
+const BATCH = 10
 
 interface DrillOptions extends JsonOption {
   count: number
@@ -111,10 +111,14 @@ async function run({
     const size = Math.min(BATCH, count - done)
     const tokens = await Promise.all(
       Array.from({ length: size }, (_, i) =>
-        client.tokens.create({
-          name: `${name} ${done + i + 1}`,
-          expiresAt: new Date(terminal.now() + TTL_SECONDS * 1000).toISOString(),
-        }),
+        client.tokens.create(
+          {
+            name: `${name} ${done + i + 1}`,
+            expiresAt: new Date(terminal.now() + TTL_SECONDS * 1000).toISOString(),
+          },
+          // A server that has too much to do is asked again.
+          { idempotencyKey: randomUUID() },
+        ),
       ),
     )
     for (const { id, secret } of tokens) {
