@@ -2,12 +2,15 @@
 // Plain JavaScript for any Node: finds the right one (24 or later), then starts the command line.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import * as modules from 'node:module'
 import { fileURLToPath } from 'node:url'
 
 const required = 24
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url))
 
 if (Number(process.versions.node.split('.')[0]) >= required) {
+  // What Node makes of our sources is kept, if it can be, where only who installed them may write.
+  modules.enableCompileCache(path('../node_modules/.cache/mintmark'))
   const source = '../src/cli/main.ts'
   await import(existsSync(path(source)) ? source : '../dist/cli/main.js')
 } else {

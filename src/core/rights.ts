@@ -56,6 +56,22 @@ export function effectiveRights(owner: Owner, limits: Limits): Rights {
   }
 }
 
+const rightsOf = new WeakMap<Owner, WeakMap<Limits, Rights>>()
+
+/** The same, made once for all tokens of an owner that are limited by the same object. */
+export function sharedRights(owner: Owner, limits: Limits): Rights {
+  let byLimits = rightsOf.get(owner)
+  if (byLimits === undefined) {
+    byLimits = new WeakMap()
+    rightsOf.set(owner, byLimits)
+  }
+  const known = byLimits.get(limits)
+  if (known !== undefined) return known
+  const rights = effectiveRights(owner, limits)
+  byLimits.set(limits, rights)
+  return rights
+}
+
 /** What remains of rights within further limits. */
 export function narrowRights(rights: Rights, limits: Limits): Rights {
   const { accessLevel, admin, scopes } = rights

@@ -5,10 +5,11 @@ import type { Core } from '../core/core.ts'
 import type { UserId } from '../core/id.ts'
 import { opensApis, type Principal } from '../core/rights.ts'
 import { endOf, type Token } from '../core/tokens/token.ts'
-import type { Demand, Verdict } from '../core/tokens/verdict.ts'
+import type { Demand, Verdict, Yes } from '../core/tokens/verdict.ts'
 import { looksLikeJwt } from '../http/access-jwt.ts'
 import { mustNotWait, originOf, presentedBy, type TokenReader, verdictOn } from '../http/auth.ts'
 import { bearerCredential, bearerOf } from '../http/credential.ts'
+import { keptAnswers } from '../http/kept-answers.ts'
 import { type LaneAnswer, type LaneRoute, laneAnswer } from '../http/lane.ts'
 import type { Metrics } from '../http/metrics.ts'
 import { authenticateClient } from './client-auth.ts'
@@ -23,8 +24,6 @@ export interface IntrospectionParts extends TokenReader {
 
 /** Who asks: a client, or a token with the right to. */
 type Asker = { client: Client } | { principal: Principal }
-
-type Active = Extract<Verdict, { active: true }>
 
 const INACTIVE = { active: false }
 
@@ -113,7 +112,7 @@ function mayHear(core: Core, token: Token, asker: Principal): boolean {
 /** What both doors answer alike. */
 function introspection({ core, issuer, metrics }: Omit<IntrospectionParts, 'jwts'>) {
   /** Counts a verdict. Returns whether it may be told. */
-  function noted(verdict: Verdict, mayKnow: boolean): verdict is Active {
+  function noted(verdict: Verdict, mayKnow: boolean): verdict is Yes {
     metrics.countVerdict(verdict.active ? (mayKnow ? 'active' : 'not_entitled') : verdict.reason)
     return verdict.active && mayKnow
   }
@@ -164,8 +163,7 @@ export function introspectionLane(parts: Omit<IntrospectionParts, 'jwts'>): Lane
   const { core } = parts
   const { noted, describe, described } = introspection(parts)
   const no = laneAnswer(200, INACTIVE)
-  /** By principal, which is one and the same object for as long as its token is cached. */
-  const known = new WeakMap<Principal, LaneAnswer>()
+  const kept = keptAnswers()
 
   function answerTo(verdict: Verdict, asker: Principal): LaneAnswer | Promise<LaneAnswer> {
     const mayKnow = verdict.active && mayHear(core, verdict.principal.token, asker)
@@ -175,9 +173,7 @@ export function introspectionLane(parts: Omit<IntrospectionParts, 'jwts'>): Lane
     if (principal.token.oauth !== undefined) {
       return describe(principal).then((body) => laneAnswer(200, body))
     }
-    const answer = known.get(principal) ?? laneAnswer(200, described(principal, undefined))
-    known.set(principal, answer)
-    return answer
+    return kept.of(verdict) ?? kept.keep(verdict, laneAnswer(200, described(principal, undefined)))
   }
 
   return {

@@ -31,18 +31,29 @@ const NO_LIMITS: Record<AccessLevel, Limits> = {
   READ_ONLY: Object.freeze({ accessLevel: 'READ_ONLY', ...NO_LISTS }),
 }
 
+/** Such as were read lately, by how they are stored. */
+const limitsRead = new Map<string, Limits>()
+const MAX_LIMITS_READ = 5000
+
+/** Those of two tokens that are the same are the same object, so that what follows from them is, too. */
 function limitsOf(row: Selectable<TokenTable>): Limits {
-  const accessLevel = row.access_level as AccessLevel
-  if ((row.roles ?? row.groups ?? row.scopes ?? row.allowed_ips) === null) {
-    return NO_LIMITS[accessLevel]
-  }
-  return {
+  const { access_level, roles, groups, scopes, allowed_ips } = row
+  const accessLevel = access_level as AccessLevel
+  if ((roles ?? groups ?? scopes ?? allowed_ips) === null) return NO_LIMITS[accessLevel]
+  // No JSON has a line break in it.
+  const key = `${accessLevel}\n${roles}\n${groups}\n${scopes}\n${allowed_ips}`
+  const known = limitsRead.get(key)
+  if (known !== undefined) return known
+  const limits = Object.freeze({
     accessLevel,
-    roles: list<string>(row.roles),
-    groups: list<GroupLimit>(row.groups),
-    scopes: list<string>(row.scopes),
-    allowedIps: list<string>(row.allowed_ips),
-  }
+    roles: list<string>(roles),
+    groups: list<GroupLimit>(groups),
+    scopes: list<string>(scopes),
+    allowedIps: list<string>(allowed_ips),
+  })
+  if (limitsRead.size >= MAX_LIMITS_READ) limitsRead.clear()
+  limitsRead.set(key, limits)
+  return limits
 }
 
 export function toToken(row: Selectable<TokenTable>): Token {
@@ -91,7 +102,7 @@ export function toToken(row: Selectable<TokenTable>): Token {
 }
 
 function list<T>(json: string | null): readonly T[] | null {
-  return json === null ? null : (JSON.parse(json) as T[])
+  return json === null ? null : Object.freeze(JSON.parse(json) as T[])
 }
 
 export function toRow(

@@ -84,6 +84,17 @@ describe('the verdict cache', () => {
     expect(left.filter((name) => cache.byId(id(name)))).toEqual([])
   })
 
+  it('lets what leaves it be replaced, and takes nothing else along when that has gone', () => {
+    const cache = verdictCache(8)
+    for (let i = 0; i < 9; i++) cache.put(entry(`${i}`), cache.epoch())
+    // The first ones are leaving; one of them is asked for again.
+    const again = entry('3')
+    cache.put(again, cache.epoch())
+    for (let i = 10; i < 13; i++) cache.put(entry(`${i}`), cache.epoch())
+    expect(cache.byKey(key('3'))).toBe(again)
+    expect(cache.byId(id('3'))).toBe(again)
+  })
+
   it('replaces an entry of the same token, also when its key has changed', () => {
     const cache = filled(10, 'a')
     const renewed = { ...entry('a'), key: key('a under a new server key') }

@@ -7,6 +7,7 @@ import type { SecretKey } from '../secret.ts'
 import type { Change } from '../store.ts'
 import type { Token } from './token.ts'
 import type { Counted } from './usage.ts'
+import type { Yes } from './verdict.ts'
 
 /** What the policy forbids a token that its own limits allow. */
 export interface PolicyHold extends Restraint {
@@ -32,15 +33,18 @@ export interface CacheEntry extends Counted {
    */
   plainUntilMs: number
   /** The answer for a live token, made once and shared by all requests. */
-  active: { active: true; principal: Principal }
+  active: Yes
   /** Moves with every use: the token's own field is as old as the entry. */
   lastUsedAtMs: number
 }
 
+/** Entries that leave with each that comes: more than one, so that never more are held than may be. */
+const LEAVING_AT_ONCE = 4
+
 /**
  * secret → decision, bounded. Two generations instead of a linked list: a hit in the young one costs
  * one look-up and writes nothing; when it is full it becomes the old one, and what nobody asked for
- * in between is forgotten.
+ * in between is forgotten, a few at a time: half of a large cache at once would hold up everybody.
  */
 export interface VerdictCache {
   byKey(key: SecretKey): CacheEntry | undefined
@@ -61,6 +65,10 @@ export function verdictCache(maxEntries: number): VerdictCache {
   const half = Math.max(1, Math.floor(maxEntries / 2))
   let young = new Map<SecretKey, CacheEntry>()
   let old = new Map<SecretKey, CacheEntry>()
+  /** No longer found by secret; an id still finds them, and a change takes them along. */
+  let leaving = new Map<SecretKey, CacheEntry>()
+  /** Kept between calls: a new iterator would pass all the gaps that those before it left. */
+  let exit = leaving.values()
   const ids = new Map<TokenId, CacheEntry>()
   const owners = new Map<UserId, Set<CacheEntry>>()
   /** By ancestor; most tokens have none. */
@@ -68,8 +76,9 @@ export function verdictCache(maxEntries: number): VerdictCache {
   let epoch = 0
 
   function forget(entry: CacheEntry): void {
-    young.delete(entry.key)
-    old.delete(entry.key)
+    for (const generation of [young, old, leaving]) {
+      if (generation.get(entry.key) === entry) generation.delete(entry.key)
+    }
     if (ids.get(entry.principal.token.id) === entry) ids.delete(entry.principal.token.id)
     removeFrom(owners, entry.principal.user.id, entry)
     for (const id of entry.principal.ancestorIds ?? []) removeFrom(descendants, id, entry)
@@ -77,17 +86,29 @@ export function verdictCache(maxEntries: number): VerdictCache {
 
   function insertYoung(entry: CacheEntry): void {
     if (young.size >= half) {
-      const leaving = old
+      forgetLeaving(leaving.size)
+      leaving = old
+      exit = leaving.values()
       old = young
       young = new Map()
-      for (const entry of leaving.values()) if (!old.has(entry.key)) forget(entry)
     }
+    forgetLeaving(LEAVING_AT_ONCE)
     young.set(entry.key, entry)
+  }
+
+  function forgetLeaving(count: number): void {
+    for (let i = 0; i < count; i++) {
+      const next = exit.next()
+      if (next.done) return
+      forget(next.value)
+    }
   }
 
   function clear(): void {
     young = new Map()
     old = new Map()
+    leaving = new Map()
+    exit = leaving.values()
     ids.clear()
     owners.clear()
     descendants.clear()
@@ -134,7 +155,7 @@ export function verdictCache(maxEntries: number): VerdictCache {
       epoch++
       clear()
     },
-    size: () => young.size + old.size,
+    size: () => young.size + old.size + leaving.size,
   }
 }
 

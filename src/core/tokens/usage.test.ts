@@ -48,3 +48,21 @@ test('what could not be written is written next time, and no more than that', as
   await usage.flush()
   expect(written).toEqual(new Map(tokenIds.map((id) => [id, 1])))
 })
+
+test('what is written is let go of, and counted anew with the next use', async () => {
+  const counted = countedOf('token-0' as TokenId)
+  const written: number[] = []
+  const usage = usageCollector(async (uses) => {
+    // Of the same token, seen anew while the last uses are being written.
+    if (written.length === 0) usage.record(counted, 2, undefined, 'api', undefined)
+    written.push(...uses.map(({ count }) => count))
+  })
+  usage.record(counted, 1, undefined, 'api', undefined)
+  await usage.flush()
+  expect(counted.use?.count).toBe(1)
+  await usage.flush()
+  expect(counted.use).toBeUndefined()
+  usage.record(counted, 3, undefined, 'api', undefined)
+  await usage.flush()
+  expect(written).toEqual([1, 1, 1])
+})

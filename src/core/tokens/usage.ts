@@ -58,6 +58,8 @@ export interface Use extends Usage {
   /** Until when callers are told apart. */
   watchedUntilMs: number
   lastCaller: CallerUse | undefined
+  /** Lets go of it once it is written: what is asked about once a day need not keep it until then. */
+  holder: Counted | undefined
 }
 
 /** Tokens per transaction: one with thousands would hold up everybody who only asks. */
@@ -92,6 +94,7 @@ export function usageCollector(write: (uses: Use[]) => Promise<void>): UsageColl
     // A rotation forgets what holds on to the counter, so this is as new as the rotation.
     use.watchedUntilMs = watchedUntil(token)
     counted.use = use
+    use.holder = counted
     return use
   }
 
@@ -134,7 +137,7 @@ export function usageCollector(write: (uses: Use[]) => Promise<void>): UsageColl
       for (let i = 0; i < uses.length; i += BATCH) {
         const batch = uses.slice(i, i + BATCH)
         await write(batch)
-        for (const { tokenId } of batch) flushing.delete(tokenId)
+        for (const use of batch) letGo(use)
       }
     } catch (error) {
       for (const use of flushing.values()) giveBack(use)
@@ -142,6 +145,11 @@ export function usageCollector(write: (uses: Use[]) => Promise<void>): UsageColl
     } finally {
       flushing = new Map()
     }
+  }
+
+  function letGo(use: Use): void {
+    flushing.delete(use.tokenId)
+    if (use.holder?.use === use) use.holder.use = undefined
   }
 
   /** What could not be written is written the next time, with what has come since. */
@@ -238,6 +246,7 @@ function newUse(tokenId: TokenId): Use {
     countBefore: 0,
     watchedUntilMs: 0,
     lastCaller: undefined,
+    holder: undefined,
   }
 }
 
@@ -254,7 +263,12 @@ function turnMinute(use: Use, nowMs: number): void {
 
 function addMinute(use: Use, minute: MinuteUse): void {
   const last = use.minutes.at(-1)
-  if (last === undefined || use.minutes.length < MAX_MINUTES) {
+  if (last === undefined) {
+    // Most have one; an empty array that is added to makes room for seventeen.
+    use.minutes = [minute]
+    return
+  }
+  if (use.minutes.length < MAX_MINUTES) {
     use.minutes.push(minute)
     return
   }

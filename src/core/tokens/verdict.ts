@@ -2,6 +2,20 @@ import type { Mode } from '../groups/group.ts'
 import type { Principal } from '../rights.ts'
 import type { TokenKind, UseVia } from './token.ts'
 
+/** One and the same object for as long as its token is cached. */
+export interface Yes {
+  active: true
+  principal: Principal
+  /** What APIs made of it, for the next who ask; belongs to them. */
+  kept?: Kept | undefined
+}
+
+export interface Kept {
+  /** Whose it is. */
+  by: object
+  next: Kept | undefined
+}
+
 /** Why a token is refused. For callers allowed to know; everybody else hears a bare "no". */
 export type Refusal =
   | 'malformed'
@@ -22,7 +36,7 @@ export type Refusal =
   | 'rate_limited'
 
 export type Verdict =
-  | { active: true; principal: Principal }
+  | Yes
   | {
       active: false
       reason: Refusal

@@ -7,7 +7,7 @@ import type { Policy } from '../policy/policy.ts'
 import type { RateLimiter } from '../policy/rate.ts'
 import { restrained, restraintOf } from '../policy/restraint.ts'
 import type { Random } from '../random.ts'
-import { effectiveRights, type Owner, type Principal } from '../rights.ts'
+import { effectiveRights, type Owner, type Principal, sharedRights } from '../rights.ts'
 import { digestOf, formatOf, mayBeSecret, type SecretKey, secretKeys } from '../secret.ts'
 import type { Store } from '../store.ts'
 import type { OwnerCache } from '../users/owner-cache.ts'
@@ -180,7 +180,8 @@ export function createVerifier(deps: {
     const principal: Principal = {
       user: owner.user,
       token,
-      rights: effectiveRights(owner, token.limits),
+      // What the policy limits is of this token alone.
+      rights: (token.limits === saved.limits ? sharedRights : effectiveRights)(owner, token.limits),
       ...(ancestorIds.length === 0 ? {} : { ancestorIds }),
     }
     return {
@@ -194,7 +195,7 @@ export function createVerifier(deps: {
       },
       budget,
       plainUntilMs: budget === undefined ? plainUntilMs(principal) : 0,
-      active: { active: true, principal },
+      active: { active: true, principal, kept: undefined },
       use: undefined,
       lastUsedAtMs: usage.lastUsedAtMs(token.id) ?? token.lastUsedAtMs ?? token.createdAtMs,
     }
@@ -318,8 +319,14 @@ function plainUntilMs({ token, user }: Principal): number {
   return isDead || isConditional ? 0 : (endOf(token) ?? Number.POSITIVE_INFINITY)
 }
 
+const tests = new WeakMap<readonly string[], AddressTest>()
+
+/** One for all tokens that share their ranges: it is held outside of the heap, and large. */
 function testOf(ranges: readonly string[] | null): AddressTest | undefined {
-  return ranges === null ? undefined : addressTest(ranges)
+  if (ranges === null) return undefined
+  const test = tests.get(ranges) ?? addressTest(ranges)
+  tests.set(ranges, test)
+  return test
 }
 
 /** The refusal of a token that has used up what it may for now. */

@@ -1,7 +1,7 @@
 import type { Static } from 'typebox'
-import type { Principal } from '../../core/rights.ts'
 import type { Token } from '../../core/tokens/token.ts'
-import type { Demand, Verdict } from '../../core/tokens/verdict.ts'
+import type { Demand, Verdict, Yes } from '../../core/tokens/verdict.ts'
+import { keptAnswers } from '../../http/kept-answers.ts'
 import { type LaneAnswer, type LaneRoute, laneAnswer } from '../../http/lane.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import type { Scope } from '../../http/scope.ts'
@@ -20,26 +20,23 @@ const REFUSAL = laneAnswer(403, {
 type Judge = (verdict: Verdict) => LaneAnswer | Promise<LaneAnswer>
 
 function judge({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'>): Judge {
-  /** By principal, which is one and the same object for as long as its token is cached. */
-  const valid = new WeakMap<Principal, LaneAnswer>()
+  const kept = keptAnswers()
   return (verdict) => {
     metrics.countVerdict(verdict.active ? 'active' : verdict.reason)
     if (!verdict.active) return REFUSAL
-    const known = valid.get(verdict.principal)
+    const known = kept.of(verdict)
     if (known !== undefined) return known
     const { token } = verdict.principal
-    if (token.serial !== undefined) return answerOn(verdict.principal, token)
+    if (token.serial !== undefined) return answerOn(verdict, token)
     // While it is being rotated, its number is its successor's already.
     return core.read
       .serialOfLineage(token)
-      .then((serial) => answerOn(verdict.principal, { ...token, serial }))
+      .then((serial) => answerOn(verdict, { ...token, serial }))
   }
 
-  function answerOn(principal: Principal, token: Token): LaneAnswer {
-    const shown = accessTokenOut(token, principal.user)
-    const answer = laneAnswer(200, { access_token: { ...shown, used: true } })
-    valid.set(principal, answer)
-    return answer
+  function answerOn(verdict: Yes, token: Token): LaneAnswer {
+    const shown = accessTokenOut(token, verdict.principal.user)
+    return kept.keep(verdict, laneAnswer(200, { access_token: { ...shown, used: true } }))
   }
 }
 

@@ -5,10 +5,11 @@ import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Principal } from '../../core/rights.ts'
 import { endOf, isForTokenEndpoint } from '../../core/tokens/token.ts'
-import { type Demand, NO_DEMAND, type Verdict } from '../../core/tokens/verdict.ts'
+import { type Demand, NO_DEMAND, type Verdict, type Yes } from '../../core/tokens/verdict.ts'
 import { looksLikeJwt } from '../access-jwt.ts'
 import { callerOf, verdictOn } from '../auth.ts'
 import { bearerOf } from '../credential.ts'
+import { keptAnswers } from '../kept-answers.ts'
 import { type LaneAnswer, type LaneRoute, laneAnswer } from '../lane.ts'
 import { Nullable } from '../nullable.ts'
 import type { ApiParts } from '../parts.ts'
@@ -147,18 +148,12 @@ type Judge = (verdict: Verdict, asker: Principal) => LaneAnswer
 
 /** Answers as bytes, because most questions are about tokens that were asked about before. */
 function judge({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'>): Judge {
-  /** By principal, which is one and the same object for as long as its token is cached. */
-  const active = new WeakMap<Principal, LaneAnswer>()
+  const kept = keptAnswers()
   const inactive = new Map<string, LaneAnswer>()
   const bareNo = laneAnswer(200, { active: false })
 
-  const activeFor = (principal: Principal): LaneAnswer => {
-    const known = active.get(principal)
-    if (known !== undefined) return known
-    const answer = laneAnswer(200, activeAnswer(principal))
-    active.set(principal, answer)
-    return answer
-  }
+  const activeFor = (verdict: Yes): LaneAnswer =>
+    kept.of(verdict) ?? kept.keep(verdict, laneAnswer(200, activeAnswer(verdict.principal)))
   const inactiveFor = (reason: string): LaneAnswer => {
     const known = inactive.get(reason) ?? laneAnswer(200, { active: false, reason })
     inactive.set(reason, known)
@@ -171,7 +166,7 @@ function judge({ core, metrics }: Pick<ApiParts, 'core' | 'metrics'>): Judge {
         ? { active: false, reason: 'wrong_kind', principal: found.principal }
         : found
     metrics.countVerdict(verdict.active ? 'active' : verdict.reason)
-    if (verdict.active) return activeFor(verdict.principal)
+    if (verdict.active) return activeFor(verdict)
     if (!mayHearWhy(core, verdict, asker)) return bareNo
     const { reason, retryAfterSeconds } = verdict
     return retryAfterSeconds === undefined
