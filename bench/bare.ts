@@ -1,8 +1,10 @@
 /**
  * The limit that everything is measured against: Node's own HTTP server, reading the request's body
- * and answering the same bytes each time. Usage: node bare.ts PORT BODY
+ * and answering the same bytes each time. Tells its parent, whenever it is asked, how long its event
+ * loop was held up since, in nanoseconds: what holds up this one is the machine. Usage: node bare.ts PORT BODY
  */
 import { createServer } from 'node:http'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 const [port, body = ''] = process.argv.slice(2)
 const headers = {
@@ -18,3 +20,10 @@ createServer((request, response) => {
     response.end(body)
   })
 }).listen(Number(port), '127.0.0.1')
+
+const delay = monitorEventLoopDelay({ resolution: 10 })
+delay.enable()
+process.on('message', () => {
+  process.send?.(delay.max)
+  delay.reset()
+})

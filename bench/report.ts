@@ -121,7 +121,8 @@ const COLUMNS: [string, (result: ScenarioResult) => string][] = [
   ['p99 ms', ({ pairs }) => milliseconds(median(pairs, ({ subject }) => subject.p99Ms))],
   ['limit p99 ms', ({ pairs }) => milliseconds(median(pairs, ({ limit }) => limit.p99Ms))],
   ['p99 at half rate, × limit', ({ halfRate = [] }) => ratio(halfRate, p99Ratio)],
-  ['stall ms', ({ pairs }) => milliseconds(longestStall(pairs))],
+  ['limit stall ms', ({ pairs }) => milliseconds(longestStall(pairs.map(({ limit }) => limit)))],
+  ['stall ms', ({ pairs }) => milliseconds(longestStall(pairs.map(({ subject }) => subject)))],
 ]
 
 function p99Ratio({ limit, subject }: Pair): number | undefined {
@@ -129,8 +130,8 @@ function p99Ratio({ limit, subject }: Pair): number | undefined {
   return subject.p99Ms / limit.p99Ms
 }
 
-function longestStall(pairs: Pair[]): number {
-  const stalls = pairs.flatMap(({ subject: { stallMs } }) => stallMs ?? [])
+function longestStall(slices: Slice[]): number {
+  const stalls = slices.flatMap(({ stallMs }) => stallMs ?? [])
   return stalls.length === 0 ? Number.NaN : Math.max(...stalls)
 }
 
@@ -146,15 +147,20 @@ export function missingLines(results: ScenarioResult[]): string[] {
   )
 }
 
-/** Which scenario held up the event loop for longest. */
+/** Which scenario held up the event loop for longest, and what the machine did to the limit meanwhile. */
 export function stallLine(results: ScenarioResult[]): string {
   const all = results.flatMap(({ scenario, pairs, halfRate = [] }) => {
-    const ms = longestStall([...pairs, ...halfRate])
-    return Number.isNaN(ms) ? [] : [{ scenario, ms }]
+    const both = [...pairs, ...halfRate]
+    const ms = longestStall(both.map(({ subject }) => subject))
+    const limitMs = longestStall(both.map(({ limit }) => limit))
+    return Number.isNaN(ms) ? [] : [{ scenario, ms, limitMs }]
   })
   const [worst] = all.toSorted((a, b) => b.ms - a.ms)
   if (worst === undefined) return ''
-  return `The longest stall of the event loop: ${worst.ms.toFixed(0)} ms, in ${worst.scenario}.`
+  const { scenario, ms } = worst
+  const limitMs = Math.max(...all.map(({ limitMs }) => limitMs).filter(Number.isFinite))
+  const bare = Number.isFinite(limitMs) ? `; of bare, ${limitMs.toFixed(0)} ms` : ''
+  return `The longest stall of the event loop: ${ms.toFixed(0)} ms, in ${scenario}${bare}.`
 }
 
 function cpuRatio({ limit, subject }: Pair): number | undefined {

@@ -29,6 +29,9 @@ export interface Mintmark extends Subject {
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
 
+/** A server's own watch starts anew whenever it is read; its clock ticks every 10 ms, idle or not. */
+const WATCH_TICK_MS = 10
+
 /** Linux counts in ticks of 10 ms, whatever the kernel's own clock. */
 const MICROSECONDS_PER_TICK = 10_000
 
@@ -100,11 +103,16 @@ export function subjectOf(
 /** The bare server that answers `answer` to everything. */
 export async function startBare(answer: string): Promise<Subject> {
   const port = await freePort()
-  const child = spawn(process.execPath, [path('bare.ts'), String(port), answer], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  const child = fork(path('bare.ts'), [String(port), answer])
   await untilAnswers(endsWithUs(child), `http://127.0.0.1:${port}/`)
-  return subjectOf('bare', { child, port })
+  return {
+    ...subjectOf('bare', { child, port }),
+    longestStallMs() {
+      const nanoseconds = message<number>(child)
+      child.send('stall')
+      return nanoseconds.then((longest) => Math.max(0, longest / 1e6 - WATCH_TICK_MS))
+    },
+  }
 }
 
 export interface MintmarkOptions {
@@ -253,9 +261,6 @@ export async function call(url: string, { token, body }: { token: string; body: 
   if (!response.ok) throw new Error(`${url} answered ${response.status}: ${text}`)
   return text
 }
-
-/** The server's own watch starts anew whenever it is read; its clock ticks every 10 ms, idle or not. */
-const WATCH_TICK_MS = 10
 
 /** The longest that a Mintmark's event loop was held up since it was last asked. */
 export async function longestStallMs(url: string, token: string): Promise<number> {
