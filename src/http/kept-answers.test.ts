@@ -13,6 +13,16 @@ it('keeps one answer of each route with a verdict', () => {
   introspect.keep(verdict, laneAnswer(200, { sub: 'alice' }))
   expect(verify.of(verdict)).toBe(first)
   expect(introspect.of(verdict)?.json).toBe('{"sub":"alice"}')
-  // Of two who asked at once, the first decides.
-  expect(verify.keep(verdict, laneAnswer(200, {}))).toBe(first)
+})
+
+it('keeps no answer beyond what else it was made from', () => {
+  const verdict: Yes = { active: true, principal: {} as Principal }
+  const kept = keptAnswers()
+  const [client, edited] = [{ name: 'portal' }, { name: 'portal' }]
+  const first = kept.keep(verdict, laneAnswer(200, { client_id: 'portal' }), client)
+  expect(kept.of(verdict, client)).toBe(first)
+  expect(kept.of(verdict, edited)).toBeUndefined()
+  const second = kept.keep(verdict, laneAnswer(200, { client_id: 'portal' }), edited)
+  expect(kept.of(verdict, edited)).toBe(second)
+  expect(kept.of(verdict, client)).toBeUndefined()
 })

@@ -3,12 +3,16 @@ import type { LaneAnswer } from './lane.ts'
 
 /** Remembers what one route answers to each verdict for as long as that is cached. */
 export interface KeptAnswers {
-  of(verdict: Yes): LaneAnswer | undefined
-  /** Returns the one that is kept now. */
-  keep(verdict: Yes, answer: LaneAnswer): LaneAnswer
+  /** `from`: what else the answer follows from; one that was made from another object is too old. */
+  of(verdict: Yes, from?: object): LaneAnswer | undefined
+  /** Returns `answer`. */
+  keep(verdict: Yes, answer: LaneAnswer, from?: object): LaneAnswer
 }
 
-type KeptAnswer = Kept & LaneAnswer
+interface KeptAnswer extends Kept {
+  answer: LaneAnswer
+  from: object | undefined
+}
 
 /**
  * Answers hang on the verdicts themselves: a map beside a hundred thousand of them would take 80 bytes
@@ -17,18 +21,25 @@ type KeptAnswer = Kept & LaneAnswer
 export function keptAnswers(): KeptAnswers {
   const by = {}
 
-  function of({ kept }: Yes): KeptAnswer | undefined {
+  function find({ kept }: Yes): KeptAnswer | undefined {
     while (kept !== undefined && kept.by !== by) kept = kept.next
     return kept as KeptAnswer | undefined
   }
 
   return {
-    of,
-    keep(verdict, { status, json, bytes }) {
-      const known = of(verdict)
-      if (known !== undefined) return known
-      const answer: KeptAnswer = { status, json, bytes, by, next: verdict.kept }
-      verdict.kept = answer
+    of(verdict, from) {
+      const known = find(verdict)
+      return known?.from === from ? known?.answer : undefined
+    },
+    keep(verdict, answer, from) {
+      const known = find(verdict)
+      if (known === undefined) {
+        const kept: KeptAnswer = { answer, from, by, next: verdict.kept }
+        verdict.kept = kept
+      } else {
+        known.answer = answer
+        known.from = from
+      }
       return answer
     },
   }

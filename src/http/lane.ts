@@ -45,6 +45,18 @@ export interface LaneRoute {
   /** The secret presented; `query` is what follows the question mark. */
   credential(header: string, query: string): string | undefined
   question(query: string, body: Buffer | undefined): Reply | undefined
+  /**
+   * Where not only tokens ask: the answer to who presents something else in the credential header,
+   * authenticated as of now.
+   */
+  otherwise?(presented: Presented): LaneAnswer | Promise<LaneAnswer> | undefined
+}
+
+/** What is not the secret of a token, with the question. */
+export interface Presented {
+  header: string
+  query: string
+  body: Buffer | undefined
 }
 
 export interface LaneParts {
@@ -83,7 +95,9 @@ interface OpenRoute extends LaneRoute {
 interface Asked {
   route: OpenRoute
   query: string
-  key: SecretKey
+  /** Of the secret presented; undefined: something else was. */
+  key: SecretKey | undefined
+  header: string
   bodyBytes: number
   ip: string
   via: Via
@@ -117,13 +131,21 @@ export function openLane(app: FastifyInstance, parts: LaneParts): RequestListene
     const query = mark < 0 ? '' : url.slice(mark)
     const secret = route.credential(head.credential, query)
     const ip = request.socket.remoteAddress
-    if (secret === undefined || ip === undefined || looksLikeJwt(secret)) return undefined
-    const known = verifier.lookUp(secret)
-    if (known === undefined || !opensApis(known.principal)) return undefined
+    if (ip === undefined) return undefined
+    let key: SecretKey | undefined
+    if (secret === undefined) {
+      if (route.otherwise === undefined) return undefined
+    } else {
+      if (looksLikeJwt(secret)) return undefined
+      const known = verifier.lookUp(secret)
+      if (known === undefined || !opensApis(known.principal)) return undefined
+      key = known.key
+    }
     return {
       route,
       query,
-      key: known.key,
+      key,
+      header: head.credential,
       bodyBytes: head.bodyBytes,
       ip,
       via: route.via,
@@ -138,15 +160,45 @@ export function openLane(app: FastifyInstance, parts: LaneParts): RequestListene
     response: ServerResponse,
   ): void {
     // A body in pieces is rare enough to be put together elsewhere.
-    const isWhole = body === undefined || body.length === asked.bodyBytes
-    const reply = isWhole ? asked.route.question(asked.query, body) : undefined
-    const verdict = reply === undefined ? undefined : verifier.verifyKnown(asked.key, asked)
+    if (body !== undefined && body.length !== asked.bodyBytes) {
+      handOver(request, response, body)
+      return
+    }
+    const { route, query, key, header } = asked
+    if (key === undefined) {
+      const answer = route.otherwise?.({ header, query, body })
+      deliver(answer, { asked, asker: undefined, request, body }, response)
+      return
+    }
+    const reply = route.question(query, body)
+    const verdict = reply === undefined ? undefined : verifier.verifyKnown(key, asked)
     if (reply === undefined || verdict?.active !== true || !opensApis(verdict.principal)) {
       handOver(request, response, body)
       return
     }
     const asker = verdict.principal
-    const answer = reply(asker)
+    deliver(reply(asker), { asked, asker, request, body }, response)
+  }
+
+  function deliver(
+    answer: LaneAnswer | Promise<LaneAnswer> | undefined,
+    {
+      asked,
+      asker,
+      request,
+      body,
+    }: {
+      asked: Asked
+      asker: Principal | undefined
+      request: IncomingMessage
+      body: Buffer | undefined
+    },
+    response: ServerResponse,
+  ): void {
+    if (answer === undefined) {
+      handOver(request, response, body)
+      return
+    }
     if (!(answer instanceof Promise)) {
       send(answer, { asked, asker, response })
       return
@@ -178,7 +230,11 @@ export function openLane(app: FastifyInstance, parts: LaneParts): RequestListene
 
   function send(
     { status, json, bytes }: LaneAnswer,
-    { asked, asker, response }: { asked: Asked; asker: Principal; response: ServerResponse },
+    {
+      asked,
+      asker,
+      response,
+    }: { asked: Asked; asker: Principal | undefined; response: ServerResponse },
   ): void {
     const requestId = randomUUID()
     const headers = fixed.slice()
@@ -194,8 +250,8 @@ export function openLane(app: FastifyInstance, parts: LaneParts): RequestListene
         reqId: requestId,
         status,
         milliseconds: Math.round(milliseconds * 10) / 10,
-        actorId: asker.user.id,
-        tokenId: asker.token.id,
+        actorId: asker?.user.id,
+        tokenId: asker?.token.id,
       },
       'request',
     )

@@ -49,7 +49,7 @@ export async function authenticateClient(
 const WRONG = { refused: 'invalid_client' } as const
 
 /** RFC 6749, section 2.3.1: both halves are form-encoded before they are joined. */
-function basicPair(header: string): { id: string; secret: string } | undefined {
+export function basicPair(header: string): { id: string; secret: string } | undefined {
   const encoded = /^basic ([A-Za-z0-9+/]+={0,2})$/i.exec(header)?.[1]
   if (encoded === undefined) return undefined
   const text = Buffer.from(encoded, 'base64').toString('utf8')

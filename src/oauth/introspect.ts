@@ -12,7 +12,7 @@ import { bearerCredential, bearerOf } from '../http/credential.ts'
 import { keptAnswers } from '../http/kept-answers.ts'
 import { type LaneAnswer, type LaneRoute, laneAnswer } from '../http/lane.ts'
 import type { Metrics } from '../http/metrics.ts'
-import { authenticateClient } from './client-auth.ts'
+import { authenticateClient, basicPair } from './client-auth.ts'
 import { onlyPost, refuseClient } from './client-doors.ts'
 import { formOf } from './form.ts'
 import { ROUTES } from './routes.ts'
@@ -35,7 +35,7 @@ const INACTIVE = { active: false }
  */
 export function introspectionRoute(app: FastifyInstance, parts: IntrospectionParts): void {
   const { core, jwts, issuer } = parts
-  const { noted, describe } = introspection(parts)
+  const { noted, describe, clientMayHear } = introspection(parts)
   const audiences = [issuer, `${issuer}${ROUTES.token}`, `${issuer}${ROUTES.introspection}`]
 
   onlyPost(app, ROUTES.introspection)
@@ -89,14 +89,7 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
 
   async function isEntitled({ token }: Principal, asker: Asker): Promise<boolean> {
     if ('principal' in asker) return mayHear(core, token, asker.principal)
-    if (token.kind === 'oauth_code') return false
-    const { client } = asker
-    if (token.oauth?.clientId === client.id) return true
-    // A refresh token is nobody's business but its client's.
-    if (token.kind === 'oauth_refresh') return false
-    const { audience } = token.oauth ?? {}
-    if (audience !== undefined && client.serves.includes(audience)) return true
-    return verifiesAll(core, client.serviceUserId)
+    return clientMayHear(token, asker.client)
   }
 }
 
@@ -115,6 +108,17 @@ function introspection({ core, issuer, metrics }: Omit<IntrospectionParts, 'jwts
   function noted(verdict: Verdict, mayKnow: boolean): verdict is Yes {
     metrics.countVerdict(verdict.active ? (mayKnow ? 'active' : 'not_entitled') : verdict.reason)
     return verdict.active && mayKnow
+  }
+
+  /** A promise where it takes a look at the client's service account. */
+  function clientMayHear(token: Token, client: Client): boolean | Promise<boolean> {
+    if (token.kind === 'oauth_code') return false
+    if (token.oauth?.clientId === client.id) return true
+    // A refresh token is nobody's business but its client's.
+    if (token.kind === 'oauth_refresh') return false
+    const { audience } = token.oauth ?? {}
+    if (audience !== undefined && client.serves.includes(audience)) return true
+    return verifiesAll(core, client.serviceUserId)
   }
 
   async function describe(principal: Principal) {
@@ -152,28 +156,45 @@ function introspection({ core, issuer, metrics }: Omit<IntrospectionParts, 'jwts
     }
   }
 
-  return { noted, describe, described }
+  return { noted, clientMayHear, describe, described }
 }
 
 /** A form with nothing that needs decoding, and no more in it than the ordinary route looks at. */
 const PLAIN_FORM = /^token=([A-Za-z0-9._~-]{1,512})(?:&token_type_hint=[a-z_]{1,32})?$/
 
-/** The same in front of the framework, for whoever asks by a token, as long as the question is plain. */
+/** The same in front of the framework, as long as the question is plain and the asker remembered. */
 export function introspectionLane(parts: Omit<IntrospectionParts, 'jwts'>): LaneRoute {
   const { core } = parts
-  const { noted, describe, described } = introspection(parts)
+  const { noted, clientMayHear, described } = introspection(parts)
   const no = laneAnswer(200, INACTIVE)
   const kept = keptAnswers()
 
-  function answerTo(verdict: Verdict, asker: Principal): LaneAnswer | Promise<LaneAnswer> {
-    const mayKnow = verdict.active && mayHear(core, verdict.principal.token, asker)
+  function answerToken(verdict: Verdict, asker: Principal): LaneAnswer | Promise<LaneAnswer> {
+    return answer(verdict, verdict.active && mayHear(core, verdict.principal.token, asker))
+  }
+
+  function answerClient(verdict: Verdict, client: Client): LaneAnswer | Promise<LaneAnswer> {
+    const mayKnow = verdict.active && clientMayHear(verdict.principal.token, client)
+    return mayKnow instanceof Promise
+      ? mayKnow.then((mayKnow) => answer(verdict, mayKnow))
+      : answer(verdict, mayKnow)
+  }
+
+  function answer(verdict: Verdict, mayKnow: boolean): LaneAnswer | Promise<LaneAnswer> {
     if (!noted(verdict, mayKnow)) return no
-    const { principal } = verdict
-    // What a client is called may change while its tokens stay.
-    if (principal.token.oauth !== undefined) {
-      return describe(principal).then((body) => laneAnswer(200, body))
-    }
-    return kept.of(verdict) ?? kept.keep(verdict, laneAnswer(200, described(principal, undefined)))
+    const { oauth } = verdict.principal.token
+    if (oauth === undefined) return describe(verdict, undefined)
+    const client = core.clients.rememberedById(oauth.clientId)
+    return client === undefined
+      ? core.clients.byId(oauth.clientId).then((client) => describe(verdict, client))
+      : describe(verdict, client)
+  }
+
+  /** What a client is called may change while its tokens stay. */
+  function describe(verdict: Yes, client: Client | undefined): LaneAnswer {
+    const known = kept.of(verdict, client)
+    if (known !== undefined) return known
+    return kept.keep(verdict, laneAnswer(200, described(verdict.principal, client)), client)
   }
 
   return {
@@ -185,16 +206,32 @@ export function introspectionLane(parts: Omit<IntrospectionParts, 'jwts'>): Lane
     strangeHeaders: [],
     credential: bearerOf,
     question(query, body) {
-      const secret = query === '' ? PLAIN_FORM.exec(body?.toString('latin1') ?? '')?.[1] : undefined
-      if (secret === undefined || looksLikeJwt(secret)) return undefined
+      const secret = plainToken(query, body)
+      if (secret === undefined) return undefined
       return (asker) => {
         const verdict = core.verifier.verify(secret, DEMAND)
         return verdict instanceof Promise
-          ? verdict.then((verdict) => answerTo(verdict, asker))
-          : answerTo(verdict, asker)
+          ? verdict.then((verdict) => answerToken(verdict, asker))
+          : answerToken(verdict, asker)
       }
     },
+    otherwise({ header, query, body }) {
+      const secret = core.isCurrent() ? plainToken(query, body) : undefined
+      const pair = secret === undefined ? undefined : basicPair(header)
+      const client = pair && core.clients.remembered(pair.id, pair.secret)
+      if (secret === undefined || client === undefined) return undefined
+      const verdict = core.verifier.verify(secret, DEMAND)
+      return verdict instanceof Promise
+        ? verdict.then((verdict) => answerClient(verdict, client))
+        : answerClient(verdict, client)
+    },
   }
+}
+
+/** The token that is asked about, where nothing else is said and nothing needs decoding. */
+function plainToken(query: string, body: Buffer | undefined): string | undefined {
+  const secret = query === '' ? PLAIN_FORM.exec(body?.toString('latin1') ?? '')?.[1] : undefined
+  return secret === undefined || looksLikeJwt(secret) ? undefined : secret
 }
 
 /** `Authorization: Bearer …`; anything else is for the client to authenticate with. */

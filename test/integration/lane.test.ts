@@ -14,6 +14,8 @@ let ordinary: Server
 let doors: { lane: number; ordinary: number }
 let secrets: Record<string, string>
 let members: { alice: string; bob: string; judge: string }
+/** What the client `batch` says who it is by. */
+let batch: string
 
 beforeAll(async () => {
   server = await startServer()
@@ -61,11 +63,12 @@ async function madeSecrets(ownerId: string): Promise<Record<string, string>> {
     body: { name: 'batch', grants: ['client_credentials'] },
   })
   const basic = Buffer.from(`${client.body.clientId}:${client.body.secret}`).toString('base64')
+  batch = `Basic ${basic}`
   const granted = await server.app.server.inject({
     method: 'POST',
     url: '/oauth2/token',
     headers: {
-      authorization: `Basic ${basic}`,
+      authorization: batch,
       'content-type': 'application/x-www-form-urlencoded',
     },
     payload: 'grant_type=client_credentials',
@@ -198,6 +201,24 @@ const authorization = (): fc.Arbitrary<[string, string][]> =>
         [],
       ),
     )
+
+/** As an OAuth client says who it is (RFC 6749, section 2.3.1). */
+const clientAuthorization = (): fc.Arbitrary<[string, string][]> =>
+  mostly<[string, string][]>(
+    [['Authorization', batch]],
+    [['authorization', batch.replace('Basic', 'basic')]],
+    [['authorization', `${batch}=`]],
+    [['authorization', `Basic ${Buffer.from('batch:none').toString('base64')}`]],
+    [['authorization', `Basic ${Buffer.from('no colon').toString('base64')}`]],
+    [
+      ['authorization', batch],
+      ['Authorization', batch],
+    ],
+    [
+      ['authorization', batch],
+      ['cookie', 'session=x'],
+    ],
+  )
 
 const contentType = (): fc.Arbitrary<[string, string][]> =>
   mostly<[string, string][]>(
@@ -443,7 +464,7 @@ const introspectionWish = (): fc.Arbitrary<Wish> =>
       mostly('POST', 'GET'),
       mostly('/oauth2/introspect', '/oauth2/introspect?token=x', '/oauth2/introspect/'),
       version(),
-      authorization(),
+      fc.oneof(authorization(), clientAuthorization()),
       formType(),
       further(),
       subject().chain(spelledForm),
@@ -502,6 +523,16 @@ const plain = (secret: string, more: [string, string][] = []) => {
   })
 }
 
+const introspecting = (which: string, authorization: string) => {
+  const body = Buffer.from(`token=${secrets[which]}`)
+  const headers: [string, string][] = [
+    ['Authorization', authorization],
+    ['Content-Type', 'application/x-www-form-urlencoded'],
+    ['Content-Length', String(body.length)],
+  ]
+  return bytesOf({ method: 'POST', target: '/oauth2/introspect', version: '1.1', headers, body })
+}
+
 describe('a plain request', () => {
   beforeEach(async () => {
     // Whoever asks is known before.
@@ -527,17 +558,44 @@ describe('a plain request', () => {
     ['unknown', true],
     ['jwt', false],
   ])('for introspection of a %s token overtakes: %s', async (which, overtakes) => {
-    const body = Buffer.from(`token=${secrets[which]}`)
-    const headers: [string, string][] = [
-      ['Authorization', `Bearer ${server.adminToken}`],
-      ['Content-Type', 'application/x-www-form-urlencoded'],
-      ['Content-Length', String(body.length)],
-    ]
-    const target = '/oauth2/introspect'
     const lines = await linesAfter(() =>
-      answerOf(doors.lane, bytesOf({ method: 'POST', target, version: '1.1', headers, body })),
+      answerOf(doors.lane, introspecting(which, `Bearer ${server.adminToken}`)),
     )
     expect(lines.map(overtook)).toEqual([overtakes])
+  })
+
+  test.each([
+    ['access', true],
+    // Which is none of its business; the answer takes a look at its service account.
+    ['live', true],
+    ['unknown', true],
+    ['jwt', false],
+  ])('for introspection of a %s token by a client overtakes: %s', async (which, overtakes) => {
+    await answerOf(doors.ordinary, introspecting('access', batch))
+    const lines = await linesAfter(() => answerOf(doors.lane, introspecting(which, batch)))
+    expect(lines.map(overtook)).toEqual([overtakes])
+  })
+
+  test('of a client is refused as soon as its secret is replaced or it is disabled', async () => {
+    const made = await server.call('POST', '/api/v1/clients', {
+      body: { name: 'resource', grants: ['client_credentials'] },
+    })
+    const { id, clientId } = made.body
+    const basic = (secret: string) =>
+      `Basic ${Buffer.from(`${clientId}:${secret}`).toString('base64')}`
+    const asks = async (secret: string) => {
+      const text = await answerOf(doors.lane, introspecting('unknown', basic(secret)))
+      expect(text).toBe(await answerOf(doors.ordinary, introspecting('unknown', basic(secret))))
+      return Number(text.split(' ')[1])
+    }
+    expect([await asks(made.body.secret), await asks(made.body.secret)]).toEqual([200, 200])
+    const replaced = await server.call('POST', `/api/v1/clients/${id}/secret`, {})
+    const { secret } = replaced.body
+    expect([await asks(made.body.secret), await asks(secret), await asks(secret)]).toEqual([
+      401, 200, 200,
+    ])
+    await server.call('PATCH', `/api/v1/clients/${id}`, { body: { active: false } })
+    expect(await asks(secret)).toBe(401)
   })
 
   test('whose body comes after its head overtakes, too', async () => {

@@ -18,6 +18,13 @@ export interface ClientDirectory {
    * one and for none at all, after the same work, so that time does not tell which it was.
    */
   secretMatches(client: Client | undefined, secret: string): Promise<boolean>
+  /** The same as far as it is remembered. */
+  rememberedById(id: ClientId): Client | undefined
+  /**
+   * The client that this is the secret of, as far as it is remembered; undefined says nothing, and
+   * `secretMatches` is to be asked.
+   */
+  remembered(clientId: string, secret: string): Client | undefined
 }
 
 interface Entry {
@@ -82,6 +89,18 @@ export function clientDirectory({
   const entryOf = async (id: ClientId) =>
     entries.get(id) ?? (await read(() => store.clients.byId(id)))
 
+  function isSecretOf(entry: Entry | undefined, secret: string): boolean {
+    const stored = entry?.secret
+    const pepper = keyring.peppers().find(({ id }) => id === stored?.pepperId)
+    const digest = Buffer.from(digestOf(secret, pepper ?? keyring.pepper()))
+    const expected = Buffer.from(stored?.digest ?? '')
+    const known = pepper !== undefined && expected.length === digest.length
+    // Compared with itself where there is nothing to compare with.
+    return (
+      timingSafeEqual(digest, known ? expected : digest) && known && entry?.client.active === true
+    )
+  }
+
   store.onChange(apply)
 
   return {
@@ -93,16 +112,13 @@ export function clientDirectory({
     },
     byId: async (id) => (await entryOf(id))?.client,
     async secretMatches(client, secret) {
-      const entry = client === undefined ? undefined : await entryOf(client.id)
-      const stored = entry?.secret
-      const pepper = keyring.peppers().find(({ id }) => id === stored?.pepperId)
-      const digest = Buffer.from(digestOf(secret, pepper ?? keyring.pepper()))
-      const expected = Buffer.from(stored?.digest ?? '')
-      const known = pepper !== undefined && expected.length === digest.length
-      // Compared with itself where there is nothing to compare with.
-      return (
-        timingSafeEqual(digest, known ? expected : digest) && known && entry?.client.active === true
-      )
+      return isSecretOf(client === undefined ? undefined : await entryOf(client.id), secret)
+    },
+    rememberedById: (id) => entries.get(id)?.client,
+    remembered(clientId, secret) {
+      const id = ids.get(clientId)
+      const entry = id === undefined ? undefined : entries.get(id)
+      return entry !== undefined && isSecretOf(entry, secret) ? entry.client : undefined
     },
   }
 }
