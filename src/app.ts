@@ -206,7 +206,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     meter,
     log: parts.log,
     headers: await securityHeaders(config),
-    trustsProxies: config.trustedProxies.length > 0,
+    trustedProxies: config.trustedProxies,
   })
   overload.openRoom(pastLane)
 

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import { isIP } from 'node:net'
+import proxyAddress from '@fastify/proxy-addr'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { opensApis, type Principal } from '../core/rights.ts'
 import type { SecretKey } from '../core/secret.ts'
@@ -67,8 +69,8 @@ export interface LaneParts {
   log: FastifyBaseLogger
   /** Headers of every answer. */
   headers: Record<string, string>
-  /** Whether headers may speak for the client's address. */
-  trustsProxies: boolean
+  /** Ranges of those that may speak for the client's address. */
+  trustedProxies: string[]
 }
 
 const METHOD = 'POST'
@@ -80,7 +82,7 @@ const BODY_TYPES = {
 const LENGTH = /^(?:0|[1-9]\d{0,5})$/
 
 /** What a header of a plain request is read as; all others are as little looked at as elsewhere. */
-type Use = 'credential' | 'type' | 'length' | 'strange'
+type Use = 'credential' | 'type' | 'length' | 'forwarded' | 'strange'
 
 interface OpenRoute extends LaneRoute {
   uses: ReadonlyMap<string, Use>
@@ -116,6 +118,7 @@ export function openLane(app: FastifyInstance, parts: LaneParts): RequestListene
   const server = app.server
   const ordinary = listenerOf(server)
   const routes = new Map(parts.routes.map((route) => [route.path, opened(route, parts)]))
+  const addressOf = readingForwarded(parts.trustedProxies)
   const fixed = Object.entries(parts.headers).flat().concat('content-type', CONTENT_TYPE)
 
   /** The request as far as its head tells; undefined: not plain. */
@@ -130,7 +133,7 @@ export function openLane(app: FastifyInstance, parts: LaneParts): RequestListene
     if (head === undefined) return undefined
     const query = mark < 0 ? '' : url.slice(mark)
     const secret = route.credential(head.credential, query)
-    const ip = request.socket.remoteAddress
+    const ip = head.isForwarded ? addressOf(request) : request.socket.remoteAddress
     if (ip === undefined) return undefined
     let key: SecretKey | undefined
     if (secret === undefined) {
@@ -303,18 +306,23 @@ function putBack(request: IncomingMessage, body: Buffer): void {
   request.unshift(body)
 }
 
-function opened(route: LaneRoute, { meter, log, trustsProxies }: LaneParts): OpenRoute {
-  const strange = [
-    ...route.strangeHeaders,
-    'transfer-encoding',
-    'content-encoding',
-    ...(trustsProxies ? ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'] : []),
-  ]
+/** The client's address as the framework has it: what is forwarded counts if it is an address. */
+function readingForwarded(trustedProxies: string[]) {
+  const isTrusted = proxyAddress.compile(trustedProxies)
+  return (request: IncomingMessage): string | undefined => {
+    const address = proxyAddress(request, isTrusted)
+    return isIP(address) === 0 ? request.socket.remoteAddress : address
+  }
+}
+
+function opened(route: LaneRoute, { meter, log, trustedProxies }: LaneParts): OpenRoute {
+  const strange = [...route.strangeHeaders, 'transfer-encoding', 'content-encoding']
   const uses = new Map<string, Use>([
     ...strange.map((name): [string, Use] => [name, 'strange']),
     [route.credentialHeader, 'credential'],
     ['content-type', 'type'],
     ['content-length', 'length'],
+    ...(trustedProxies.length === 0 ? [] : [['x-forwarded-for', 'forwarded'] as const]),
   ])
   const lengths: boolean[] = Array.from({ length: 64 }, () => false)
   for (const name of uses.keys()) lengths[name.length] = true
@@ -343,10 +351,11 @@ function opened(route: LaneRoute, { meter, log, trustsProxies }: LaneParts): Ope
 function plainHead(
   raw: readonly string[],
   route: OpenRoute,
-): { credential: string; bodyBytes: number } | undefined {
+): { credential: string; bodyBytes: number; isForwarded: boolean } | undefined {
   let credential: string | undefined
   let type: string | undefined
   let length: string | undefined
+  let isForwarded = false
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] ?? ''
     if (route.lengths[name.length] !== true) continue
@@ -355,6 +364,7 @@ function plainHead(
     if (use === 'credential' && credential === undefined) credential = raw[i + 1]
     else if (use === 'type' && type === undefined) type = raw[i + 1]
     else if (use === 'length' && length === undefined) length = raw[i + 1]
+    else if (use === 'forwarded') isForwarded = true
     else return undefined
   }
   if (credential === undefined) return undefined
@@ -365,5 +375,5 @@ function plainHead(
     route.body !== undefined
       ? type !== undefined && bodyBytes > 0 && bodyBytes <= BODY_LIMIT_BYTES
       : bodyBytes === 0
-  return isPlain ? { credential, bodyBytes } : undefined
+  return isPlain ? { credential, bodyBytes, isForwarded } : undefined
 }
