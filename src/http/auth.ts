@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Caller } from '../core/caller.ts'
 import type { Core } from '../core/core.ts'
 import { CoreError } from '../core/errors.ts'
-import { opensApis } from '../core/rights.ts'
+import { opensApis, type Principal } from '../core/rights.ts'
 import { whyWithoutRight } from '../core/tokens/checks.ts'
 import { isItself } from '../core/tokens/presented.ts'
 import { asSigned, mayComeFrom } from '../core/tokens/sign.ts'
@@ -76,20 +76,25 @@ async function authenticate(
   if (presented === undefined) {
     throw new CoreError('unauthenticated', 'This needs a credential. Send a token.')
   }
-  const verdict = await verdictOn(presented, { core, jwts, demand: presentedBy(request, via) })
+  const demand = presentedBy(request, via)
+  const principal = letIn(await verdictOn(presented, { core, jwts, demand }))
+  return { principal, origin: originOf(request, via) }
+}
+
+/**
+ * Whom a credential lets into our own APIs, however it was presented. Throws `unauthenticated`,
+ * `too_many_requests`.
+ */
+export function letIn(verdict: Verdict): Principal {
   mustNotWait(verdict)
-  if (!verdict.active) {
-    // Which check failed is for the log only; the caller hears one sentence.
-    throw new CoreError('unauthenticated', 'The credential is not valid.', {
-      detail: { reason: verdict.reason },
-    })
-  }
-  if (!opensApis(verdict.principal)) {
-    throw new CoreError('unauthenticated', 'The credential is not valid.', {
-      detail: { reason: 'wrong_kind' },
-    })
-  }
-  return { principal: verdict.principal, origin: originOf(request, via) }
+  if (!verdict.active) throw notValid(verdict.reason)
+  if (!opensApis(verdict.principal)) throw notValid('wrong_kind')
+  return verdict.principal
+}
+
+/** Which check failed is for the log only; the caller hears one sentence. */
+function notValid(reason: string): CoreError {
+  return new CoreError('unauthenticated', 'The credential is not valid.', { detail: { reason } })
 }
 
 /**

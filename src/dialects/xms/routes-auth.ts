@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { CoreError } from '../../core/errors.ts'
 import { mustBeSession } from '../../core/users/login.ts'
 import type { Session } from '../../core/users/session.ts'
-import { callerOf, mustNotWait, originOf, presentedBy, verdictOn } from '../../http/auth.ts'
+import { callerOf, letIn, originOf, presentedBy, verdictOn } from '../../http/auth.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import type { Scope } from '../../http/scope.ts'
 import { passwordDoor, publicDoor } from '../../http/server.ts'
@@ -77,10 +77,9 @@ async function exchange(
   request: FastifyRequest,
   secret: string,
 ): Promise<Session> {
-  const verdict = await verdictOn(secret, { core, jwts, demand: presentedBy(request, 'xms') })
-  mustNotWait(verdict)
-  if (!verdict.active) throw new CoreError('unauthenticated', 'The token is not valid.')
-  const caller = { principal: verdict.principal, origin: originOf(request, 'xms') }
+  const demand = presentedBy(request, 'xms')
+  const principal = letIn(await verdictOn(secret, { core, jwts, demand }))
+  const caller = { principal, origin: originOf(request, 'xms') }
   return core.openSessionFromToken({ caller, via: 'xms', format: 'hex' })
 }
 
