@@ -4,8 +4,7 @@ import type { Core } from '../core/core.ts'
 import { CoreError } from '../core/errors.ts'
 import { opensApis, type Principal } from '../core/rights.ts'
 import { whyWithoutRight } from '../core/tokens/checks.ts'
-import { isItself } from '../core/tokens/presented.ts'
-import { asSigned, mayComeFrom } from '../core/tokens/sign.ts'
+import { asSigned, isItself, mayComeFrom } from '../core/tokens/presented.ts'
 import type { Via } from '../core/tokens/token.ts'
 import type { Demand, Verdict } from '../core/tokens/verdict.ts'
 import { type AccessJwts, looksLikeJwt } from './access-jwt.ts'
@@ -48,6 +47,14 @@ export function guard(app: FastifyInstance, options: GuardOptions): void {
   app.addHook('onRequest', async (request) => {
     if (request.routeOptions.config.public === true) return
     request.caller = await authenticate(request, options)
+  })
+  // A body may come long after its head, and nothing is done for who lost the right to it meanwhile.
+  app.addHook('preValidation', async (request) => {
+    const { caller, body } = request
+    if (caller === undefined || body === undefined) return
+    const principal = await options.core.stillHolds(caller)
+    if (principal === undefined || !opensApis(principal)) throw notValid('ended')
+    request.caller = { ...caller, principal }
   })
 }
 

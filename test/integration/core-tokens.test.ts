@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Caller } from '../../src/core/caller.ts'
 import { isId, type TokenId } from '../../src/core/id.ts'
-import { asSigned } from '../../src/core/tokens/sign.ts'
+import { asSigned } from '../../src/core/tokens/presented.ts'
 import { UNLIMITED } from '../../src/core/tokens/token.ts'
 import type { UserEdit } from '../../src/core/users/manage.ts'
 import type { User } from '../../src/core/users/user.ts'

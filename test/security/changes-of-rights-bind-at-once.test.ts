@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isAlive, logIn, makeGroup, makeRole, makeToken } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
+import { beginRequest, listen } from '../support/raw-socket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let server: TestServer
@@ -50,6 +51,57 @@ describe('a demotion', () => {
       expect(await verdict(token, { role: 'admin' })).toBe('role_missing')
       expectProblem(await server.call('GET', '/api/v1/users', { token }), 403, 'forbidden')
     }
+  })
+})
+
+describe('a request whose head came before its token lost a right, and its body after', () => {
+  let port: number
+  beforeAll(async () => {
+    port = await listen(server)
+  })
+
+  async function answeredAfter(
+    loss: () => Promise<{ status: number }>,
+    { token, path, body }: { token: string; path: string; body: object },
+  ): Promise<number> {
+    const finish = await beginRequest(port, { token, path, body: JSON.stringify(body) })
+    expect((await loss()).status).toBe(200)
+    return finish()
+  }
+  const named = async (path: string) => (await server.call('GET', path)).body.items.length
+
+  test('does nothing when the token was revoked', async () => {
+    const dora = await server.makeUser({ username: 'dora', globalRole: 'ADMIN' })
+    const { id } = (await server.call('GET', '/api/v1/tokens/self', { token: dora.token })).body
+    const status = await answeredAfter(() => server.call('POST', `/api/v1/tokens/${id}/revoke`), {
+      token: dora.token,
+      path: '/api/v1/tokens',
+      body: { name: 'too late' },
+    })
+    expect(status).toBe(401)
+    expect(await named(`/api/v1/tokens?ownerId=${dora.id}&text=late`)).toBe(0)
+  })
+
+  test('does nothing when its owner was disabled, or demoted', async () => {
+    for (const [edit, status] of [
+      [{ active: false }, 401],
+      [{ globalRole: 'USER' }, 403],
+    ] as const) {
+      const emil = await server.makeUser({ username: `emil ${status}`, globalRole: 'ADMIN' })
+      const wish = { token: emil.token, path: '/api/v1/users', body: { username: 'too late' } }
+      expect(await answeredAfter(() => patch(emil.id, edit), wish)).toBe(status)
+    }
+    expect(await named('/api/v1/users?text=too%20late')).toBe(0)
+  })
+
+  test('is answered when nothing was lost, though the token was used up meanwhile', async () => {
+    const fay = await server.makeUser({ username: 'fay', globalRole: 'ADMIN' })
+    const rule = { kinds: ['api'], rate: { requests: 2, windowSeconds: 3600 } }
+    const limit = () => server.call('PUT', '/api/v1/policy/rules/slow', { body: rule })
+    const wish = { token: fay.token, path: '/api/v1/groups', body: { name: 'in time' } }
+    expect((await server.call('GET', '/api/v1/me', { token: fay.token })).status).toBe(200)
+    expect(await answeredAfter(limit, wish)).toBe(201)
+    await server.call('DELETE', '/api/v1/policy/rules/slow')
   })
 })
 

@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import { expect, vi } from 'vitest'
 import type { TestServer } from './server.ts'
 
 /** Listens on a free loopback port. */
@@ -54,4 +55,37 @@ export function oneAnswer(text: string): boolean {
   if (end < 0) return false
   const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0)
   return text.length >= end + 4 + length
+}
+
+/** Sends a POST but for its last byte. Returns the way to send that and learn the status. */
+export async function beginRequest(
+  port: number,
+  { token, path, body }: { token: string; path: string; body: string },
+): Promise<() => Promise<number>> {
+  const socket = connect(port, '127.0.0.1')
+  let text = ''
+  socket.on('data', (chunk) => {
+    text += chunk.toString('latin1')
+  })
+  const head = [
+    `POST ${path} HTTP/1.1`,
+    'host: localhost',
+    `authorization: Bearer ${token}`,
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'expect: 100-continue',
+    'connection: close',
+  ]
+  socket.write(`${head.join('\r\n')}\r\n\r\n`)
+  // Node says so when it hands the request over, and not before.
+  await vi.waitFor(() => expect(text).toContain('100 Continue'))
+  text = ''
+  const bytes = Buffer.from(body)
+  socket.write(bytes.subarray(0, -1))
+  return () =>
+    new Promise((resolve, reject) => {
+      socket.on('error', reject)
+      socket.on('close', () => resolve(Number(/HTTP\/1\.1 (\d{3}) /.exec(text)?.[1])))
+      socket.write(bytes.subarray(-1))
+    })
 }

@@ -3,12 +3,10 @@ import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
 import type { TokenId } from '../id.ts'
-import { addressTest } from '../ip.ts'
 import { narrowRights, type Principal, type Rights } from '../rights.ts'
-import { firstRefusal } from './checks.ts'
 import { openWhereSilent } from './children.ts'
 import { boundLimits } from './issue.ts'
-import { narrowed } from './lineage.ts'
+import { stillHolds } from './still-holds.ts'
 import type { Limits } from './token.ts'
 import type { Verifier } from './verify.ts'
 
@@ -51,7 +49,7 @@ export async function signedRights(
   mustBeAllowed(caller.principal, 'token.sign', { what: undefined, policy: deps.policy() })
   // Read before the verdict, so that every change up to here is in it.
   const position = deps.store.changes.position()
-  const principal = await stillGood(deps, caller)
+  const principal = await stillHolds(deps, caller)
   if (principal === undefined) {
     throw new CoreError('token_not_active', 'The token has ended. Nothing is signed for it.')
   }
@@ -73,17 +71,6 @@ export async function signedRights(
     issuedAtMs: nowMs,
     expiresAtMs,
   }
-}
-
-/** The caller as of now; not a use of the token, because the request itself was counted and allowed. */
-async function stillGood(
-  { clock, verifier }: Deps & { verifier: Verifier },
-  { principal, origin: { ip } }: Caller,
-): Promise<Principal | undefined> {
-  const entry = (await verifier.inspectById(principal.token.id))?.entry
-  if (entry === undefined) return undefined
-  const refusal = firstRefusal(entry, ip === undefined ? {} : { ip }, clock.now())
-  return refusal === undefined || refusal === 'rate_limited' ? entry.principal : undefined
 }
 
 /** As long as asked for, but no longer than the token lives unused. Throws `invalid_input`. */
@@ -114,28 +101,4 @@ function checkAudience(audience: string): string {
     'invalid_input',
     'The audience names the one service that the signed token is for, such as https://deploy.example.com.',
   )
-}
-
-/** Whether it may be presented from there, to which the token behind it may not be bound at all. */
-export function mayComeFrom({ allowedIps }: Limits, ip: string | undefined): boolean {
-  return allowedIps === null || addressTest(allowedIps)(ip ?? '')
-}
-
-/**
- * Whom a signed token stands for: the token behind it as it is now, within what was signed. Whatever
- * is made with it is bound by that, too.
- */
-export function asSigned(
-  principal: Principal,
-  signed: { limits: Limits; expiresAtMs: number; audience: string | undefined },
-): Principal {
-  const { limits, expiresAtMs, audience } = signed
-  const { token } = principal
-  return {
-    ...principal,
-    token: { ...token, limits: narrowed(token.limits, limits), expiresAtMs },
-    rights: narrowRights(principal.rights, limits),
-    derivedUntilMs: expiresAtMs,
-    ...(audience === undefined ? {} : { derivedFor: audience }),
-  }
 }

@@ -1,13 +1,14 @@
 import type { Caller } from '../caller.ts'
 import type { Clock } from '../clock.ts'
-import type { Principal } from '../rights.ts'
+import { least } from '../policy/restraint.ts'
+import { narrowRights, type Principal } from '../rights.ts'
 import { firstRefusal } from './checks.ts'
-import { asSigned } from './sign.ts'
+import { narrowed } from './lineage.ts'
 import type { Verifier } from './verify.ts'
 
 /**
- * Who a caller is by now, for an answer that goes on for long; undefined: the credential is good no
- * more. Counts no use.
+ * Who a caller is by now, for what takes long; undefined: the credential is good no more. No use of the
+ * token, because the request itself was counted, and allowed: one that was used too often since is good.
  */
 export async function stillHolds(
   { verifier, clock }: { verifier: Verifier; clock: Clock },
@@ -17,10 +18,21 @@ export async function stillHolds(
   if (found?.entry === undefined) return undefined
   const nowMs = clock.now()
   const demand = origin.ip === undefined ? {} : { ip: origin.ip }
-  if (firstRefusal(found.entry, demand, nowMs) !== undefined) return undefined
-  const { derivedUntilMs: expiresAtMs, derivedFor: audience } = principal
-  if (expiresAtMs === undefined) return found.entry.principal
-  if (expiresAtMs <= nowMs) return undefined
-  // What is left of the token, and never more than was signed of it.
-  return asSigned(found.entry.principal, { limits: principal.token.limits, expiresAtMs, audience })
+  const refusal = firstRefusal(found.entry, demand, nowMs)
+  if (refusal !== undefined && refusal !== 'rate_limited') return undefined
+  const now = found.entry.principal
+  const { token, derivedUntilMs } = principal
+  if (derivedUntilMs === undefined) return now
+  if (derivedUntilMs <= nowMs) return undefined
+  // What is left of the token, and never more than its signed one had of it.
+  return {
+    ...principal,
+    user: now.user,
+    token: {
+      ...now.token,
+      limits: narrowed(now.token.limits, token.limits),
+      expiresAtMs: least(now.token.expiresAtMs, token.expiresAtMs),
+    },
+    rights: narrowRights(now.rights, token.limits),
+  }
 }

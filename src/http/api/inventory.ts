@@ -265,38 +265,23 @@ async function* exported(core: Core, { caller, compiled, format }: Export): Asyn
     format === 'csv'
       ? csvLine(COLUMNS.map(([, cellOf]) => cellOf(row) ?? ''))
       : `${JSON.stringify(row)}\n`
-  let mayHaveEnded = false
-  const stopListening = core.onChange(() => {
-    mayHaveEnded = true
-  })
-  try {
-    let from: Position | undefined
-    do {
-      if (mayHaveEnded) await mustStillBeAllowed(core, caller)
-      mayHaveEnded = false
-      const page = await core.read.exportPage(compiled, { from, size: EXPORT_BATCH })
-      const names = await namesFor(core, page.items)
-      const text = page.items.map((token) => lineOf(tokenOut(token, names))).join('')
-      if (text !== '') yield text
-      from = page.next
-    } while (from !== undefined)
-  } finally {
-    stopListening()
-  }
+  let from: Position | undefined
+  do {
+    await mustStillBeAllowed(core, caller)
+    const page = await core.read.exportPage(compiled, { from, size: EXPORT_BATCH })
+    const names = await namesFor(core, page.items)
+    const text = page.items.map((token) => lineOf(tokenOut(token, names))).join('')
+    if (text !== '') yield text
+    from = page.next
+  } while (from !== undefined)
 }
 
 /**
  * A large export takes minutes: it ends, cut off so that nobody takes it for whole, when its token has
- * been revoked or its caller is no administrator any more.
+ * ended or its caller is no administrator any more.
  */
-async function mustStillBeAllowed(core: Core, { principal, origin }: Caller): Promise<void> {
-  const { token, rights } = principal
-  const verdict = await core.verifier.verifyById(
-    token.id,
-    origin.ip === undefined ? { via: 'api' } : { ip: origin.ip, via: 'api' },
-  )
-  // Asked by us, and not once more by its holder.
-  const isGood = verdict.active || verdict.reason === 'rate_limited'
-  if (isGood && verdict.principal?.rights.admin === rights.admin) return
+async function mustStillBeAllowed(core: Core, caller: Caller): Promise<void> {
+  const now = await core.stillHolds(caller)
+  if (now?.rights.admin === caller.principal.rights.admin) return
   throw new CoreError('unauthenticated', 'The credential is no longer valid.')
 }
