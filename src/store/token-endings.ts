@@ -1,4 +1,4 @@
-import { type Kysely, type RawBuilder, sql } from 'kysely'
+import { type Kysely, type RawBuilder, sql, type UpdateObject } from 'kysely'
 import type { TokenId } from '../core/id.ts'
 import type { Hit, Revocation, TokenStore } from '../core/tokens/store.ts'
 import type { Locks } from './locks.ts'
@@ -22,8 +22,20 @@ type Endings = Pick<
   | 'release'
 >
 
+const childrenOf = (id: TokenId) => sql`select id from token where parent_id = ${id}`
+
+/** The roots with all that is derived from them: a part of a `with recursive`. */
+const lineOf = (roots: RawBuilder<unknown>) => sql`line(id) as (
+  select id from token where id in (${roots})
+  union
+  select child.id from token child join line on child.parent_id = line.id
+)`
+
 /** What ends tokens, or stops them for a while. */
 export function tokenEndings(db: Kysely<Schema>, locks: Locks): Endings {
+  /** Where others write at the same time, rows are locked in one order everywhere. */
+  const inOrder = locks.shared ? sql`order by id for no key update` : sql``
+
   /**
    * Revokes `roots` with all that is derived from them and, unless they die alone, their families.
    * Where others write at the same time, one statement misses what they commit while it waits for a
@@ -70,14 +82,9 @@ export function tokenEndings(db: Kysely<Schema>, locks: Locks): Endings {
   }
 
   async function revokeOnce(ids: RawBuilder<unknown>, revocation: Revocation): Promise<Hit[]> {
-    const inOrder = locks.shared ? sql`order by id for no key update` : sql``
     const { rows } = await sql<Hit>`
-      with recursive doomed(id) as (
-        select id from token where id in (${ids})
-        union
-        select child.id from token child join doomed on child.parent_id = doomed.id
-      ), alive(id) as (
-        select id from token where id in (select id from doomed) and revoked_at_ms is null ${inOrder}
+      with recursive ${lineOf(ids)}, alive(id) as (
+        select id from token where id in (select id from line) and revoked_at_ms is null ${inOrder}
       )
       update token set revoked_at_ms = ${revocation.atMs}, revoked_by = ${revocation.by ?? null},
         revoke_reason = ${revocation.reason}, updated_at_ms = ${revocation.atMs}
@@ -96,15 +103,11 @@ export function tokenEndings(db: Kysely<Schema>, locks: Locks): Endings {
     const all: TokenId[] = []
     for (;;) {
       const { rows } = await sql<{ id: TokenId }>`
-        with recursive derived(id) as (
-          select id from token where parent_id = ${id}
-          union
-          select child.id from token child join derived on child.parent_id = derived.id
-        )
+        with recursive ${lineOf(childrenOf(id))}
         update token set updated_at_ms = ${atMs},
           superseded_at_ms = case when ${isEngines} then superseded_at_ms else ${endsAtMs} end,
           expires_at_ms = case when ${isEngines} then ${endsAtMs} else expires_at_ms end
-        where id in (select id from derived) and revoked_at_ms is null and case when ${isEngines}
+        where id in (select id from line) and revoked_at_ms is null and case when ${isEngines}
           then superseded_at_ms is null and ${endsLater('expires_at_ms')}
           else ${endsLater('superseded_at_ms')} end
         returning id`.execute(db)
@@ -115,52 +118,50 @@ export function tokenEndings(db: Kysely<Schema>, locks: Locks): Endings {
   }
 
   async function quarantineOnce(id: TokenId, { by, reason, atMs }: Revocation): Promise<Hit[]> {
-    const inOrder = locks.shared ? sql`order by id for no key update` : sql``
+    // What its owner stopped, its owner may start again; so whoever else stops it takes it over.
+    const isFree = sql`(quarantined_at_ms is null or (quarantined_by = owner_id
+      and cast(${by ?? null} as text) is distinct from owner_id))`
     const { rows } = await sql<Hit>`
-      with recursive hit(id) as (
-        select id from token where id = ${id}
-        union
-        select child.id from token child join hit on child.parent_id = hit.id
-      ), alive(id) as (
-        select id from token where id in (select id from hit)
-          and revoked_at_ms is null and quarantined_at_ms is null ${inOrder}
+      with recursive ${lineOf(sql`select ${id}`)}, alive(id) as (
+        select id from token
+        where id in (select id from line) and revoked_at_ms is null and ${isFree} ${inOrder}
       )
       update token set quarantined_at_ms = ${atMs}, quarantined_by = ${by ?? null},
         quarantine_reason = ${reason}, quarantine_root = ${id}, updated_at_ms = ${atMs}
-      where id in (select id from alive) and quarantined_at_ms is null
+      where id in (select id from alive) and ${isFree}
       returning id, kind`.execute(db)
     return rows
   }
 
+  /** Marks a token as replaced, unless somebody was faster with that, or it may not be used. */
+  async function replace(id: TokenId, to: UpdateObject<Schema, 'token'>): Promise<boolean> {
+    const row = await db
+      .updateTable('token')
+      .set(to)
+      .where('id', '=', id)
+      .where('superseded_at_ms', 'is', null)
+      .where('revoked_at_ms', 'is', null)
+      .where('quarantined_at_ms', 'is', null)
+      .returning('id')
+      .executeTakeFirst()
+    return row !== undefined
+  }
+
   return {
-    async supersede(id, { by, atMs, endsAtMs }) {
-      const row = await db
-        .updateTable('token')
-        .set({
-          serial: null,
-          superseded_at_ms: endsAtMs,
-          superseded_by: by,
-          updated_at_ms: atMs,
-        })
-        .where('id', '=', id)
-        .where('superseded_at_ms', 'is', null)
-        .where('revoked_at_ms', 'is', null)
-        .where('quarantined_at_ms', 'is', null)
-        .returning('id')
-        .executeTakeFirst()
-      return row !== undefined
-    },
+    supersede: (id, { by, atMs, endsAtMs }) =>
+      replace(id, {
+        serial: null,
+        superseded_at_ms: endsAtMs,
+        superseded_by: by,
+        updated_at_ms: atMs,
+      }),
     endDerived,
     async moveOverlap(old, { endsAtMs, atMs }) {
       const { rows } = await sql<{ id: TokenId }>`
-        with recursive derived(id) as (
-          select id from token where parent_id = ${old.id}
-          union
-          select child.id from token child join derived on child.parent_id = derived.id
-        )
+        with recursive ${lineOf(childrenOf(old.id))}
         update token set superseded_at_ms = ${endsAtMs}, updated_at_ms = ${atMs}
         where revoked_at_ms is null and superseded_at_ms = ${old.supersededAtMs ?? null}
-          and (id = ${old.id} or (superseded_by is null and id in (select id from derived)
+          and (id = ${old.id} or (superseded_by is null and id in (select id from line)
             and kind in ('api', 'service', 'session')))
         returning id`.execute(db)
       await db
@@ -170,28 +171,17 @@ export function tokenEndings(db: Kysely<Schema>, locks: Locks): Endings {
         .execute()
       return rows.map(({ id }) => id)
     },
-    async spend(id, by, atMs) {
-      const row = await db
-        .updateTable('token')
-        .set((eb) => ({
-          superseded_at_ms: atMs,
-          superseded_by: by ?? null,
-          updated_at_ms: atMs,
-          last_used_at_ms: atMs,
-          use_count: eb('use_count', '+', 1),
-        }))
-        .where('id', '=', id)
-        .where('superseded_at_ms', 'is', null)
-        .where('revoked_at_ms', 'is', null)
-        .where('quarantined_at_ms', 'is', null)
-        .returning('id')
-        .executeTakeFirst()
-      return row !== undefined
-    },
+    spend: (id, by, atMs) =>
+      replace(id, {
+        superseded_at_ms: atMs,
+        superseded_by: by ?? null,
+        updated_at_ms: atMs,
+        last_used_at_ms: atMs,
+        use_count: sql<number>`use_count + 1`,
+      }),
     revokeAlone: (id, revocation) => revokeAll(sql`select ${id}`, revocation, { alone: true }),
     revokeTree: (id, revocation) => revokeAll(sql`select ${id}`, revocation),
-    revokeDerived: (id, revocation) =>
-      revokeAll(sql`select id from token where parent_id = ${id}`, revocation),
+    revokeDerived: (id, revocation) => revokeAll(childrenOf(id), revocation),
     revokeOwned({ ownerId, kinds, via, exceptId }, revocation) {
       let owned = db
         .selectFrom('token')

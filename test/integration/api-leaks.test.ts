@@ -197,6 +197,35 @@ describe('quarantine', () => {
     expect((await release(id)).status).toBe(200)
   })
 
+  test('becomes that of an administrator or a report that stops the token as well', async () => {
+    const { id, secret } = await hers()
+    const url = 'https://paste.example.com/late'
+    for (const stop of [
+      () => quarantine(id),
+      () => server.call('POST', '/api/v1/leaks', { body: { secrets: [secret], url } }),
+    ]) {
+      expect((await quarantine(id, alice.token)).body.tokens).toContain(id)
+      expect((await stop()).status).toBe(200)
+      expect((await quarantine(id, alice.token)).body).toEqual({ tokens: [] })
+      expectProblem(await release(id, alice.token), 403, 'forbidden')
+      expect((await release(id)).body.tokens).toContain(id)
+    }
+  })
+
+  test('of a child by an administrator outlasts that of its parent by their owner', async () => {
+    const parent = await hers()
+    const made = await server.call('POST', '/api/v1/tokens/self/children', {
+      token: parent.secret,
+      body: {},
+    })
+    const child = made.body as { id: string; secret: string }
+    expect((await quarantine(parent.id, alice.token)).body.tokens).toContain(child.id)
+    expect((await quarantine(child.id)).body.tokens).toEqual([child.id])
+    expect((await release(parent.id, alice.token)).body.tokens).not.toContain(child.id)
+    expect((await verdict(parent.secret)).active).toBe(true)
+    expect((await verdict(child.secret)).reason).toBe('quarantined')
+  })
+
   test('is a state in lists, queries, counts and figures, and no way around it', async () => {
     const { id, secret } = await hers()
     await quarantine(id)

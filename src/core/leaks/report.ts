@@ -111,7 +111,9 @@ function actionOn(token: Token, { policy, clock }: Deps): LeakOutcome['action'] 
   const state = stateOf(token, clock.now())
   if (state !== 'active' && state !== 'quarantined') return 'none'
   const { leakAction } = policy()
-  return leakAction === 'quarantine' && state === 'quarantined' ? 'none' : leakAction
+  // What its owner stopped, its owner may start again.
+  const isStopped = state === 'quarantined' && token.quarantinedBy !== token.ownerId
+  return leakAction === 'quarantine' && isStopped ? 'none' : leakAction
 }
 
 /**
