@@ -10,7 +10,6 @@ import * as jobs from './jobs/manage.ts'
 import { listKeys } from './keys/list.ts'
 import { listNodes } from './nodes/list.ts'
 import * as roles from './roles/manage.ts'
-import { nameKey } from './text.ts'
 import { getTree } from './tokens/children.ts'
 import * as inventory from './tokens/inventory.ts'
 import * as oauthTokens from './tokens/oauth-read.ts'
@@ -56,8 +55,7 @@ export function readsOf(deps: Deps) {
     users: on(users.listUsers),
     group: on(groups.getGroup),
     groupByName: on(groups.getGroupByName),
-    /** For a name that somebody asks rights in; says no more than that there is such a group. */
-    groupIdByName: async (name: string) => deps.store.groups.byNameKey(nameKey(name)),
+    findGroup: binder(deps, deps.store)(groups.findGroup),
     groups: on(groups.listGroups),
     members: on(groups.listMembers),
     /** Everybody with memberships, for the dialect without paging. */

@@ -83,6 +83,7 @@ export function writesOf(
     deleteWebhook: on(webhooks.deleteWebhook),
     redeliver: on(webhooks.redeliver),
     /** As this transaction sees things, for steps that build on each other. */
+    findGroup: on(groups.findGroup),
     userByName: async (name: string) => tx.users.byUsernameKey(nameKey(name)),
     groupByName: async (name: string) => tx.groups.byNameKey(nameKey(name)),
     membershipsOfUser: (id: UserId) => tx.groups.membershipsOfUser(id),

@@ -89,6 +89,21 @@ test('a group by name is as unknown as its id', async () => {
   expect(await ask('crew-of-bob')).toEqual(await ask('no-such-crew'))
 })
 
+test.each(['/api/v1/tokens', '/api/v1/tokens/self/children', '/api/v1/tokens/self/jwt'])(
+  'nobody learns of a group by asking for rights in it: %s',
+  async (path) => {
+    const wish = path.endsWith('jwt') ? { audience: 'https://a.example.com' } : { name: `nosy ${path}` }
+    const ask = async (group: string) => {
+      const body = { ...wish, groups: [{ group, mode: 'READ' }] }
+      const answer = await server.call('POST', path, { token: alice.token, body })
+      const text = answer.text.replace(group, '')
+      return { status: answer.status, rest: withoutRequestId({ ...answer, text }) }
+    }
+    expect(await ask('crew-of-bob')).toEqual(await ask('no-such-one'))
+    expect((await ask('crew-of-alice')).status).toBeLessThan(300)
+  },
+)
+
 test('a client id is as unknown as none', async () => {
   const token = alice.token
   const ask = async (method: string, id: string) =>

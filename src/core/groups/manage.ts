@@ -223,6 +223,21 @@ export async function getGroupByName(deps: Deps, caller: Caller, name: string): 
   return readable(deps, caller, await deps.store.groups.byNameKey(nameKey(name)))
 }
 
+/**
+ * The group of a name that somebody asks rights in; undefined also for one that the caller may not see, so
+ * that nobody learns of a group by asking.
+ */
+export async function findGroup(
+  deps: Deps,
+  from: Pick<Repositories, 'groups'>,
+  { caller, name }: { caller: Caller; name: string },
+): Promise<Group | undefined> {
+  const group = await from.groups.byNameKey(nameKey(name))
+  if (group === undefined) return undefined
+  const of = { what: group, policy: deps.policy() }
+  return can(caller.principal, 'group.read', of) ? group : undefined
+}
+
 /** Members with their modes. Throws `not_found`. */
 export async function listMembers(
   deps: Deps,

@@ -95,7 +95,7 @@ export function childRoutes(app: Scope, { core, tokenJwts, metrics }: ApiParts):
       const asked = ['child', request.body]
       const { token, secret } = await doOnce(core, { request, reply, asked }, async (w) => {
         const wish = {
-          limits: await limitsOf(w.groupByName, request.body),
+          limits: await limitsOf((name) => w.findGroup({ caller, name }), request.body),
           ...(name === undefined ? {} : { name }),
           ...(description === undefined ? {} : { description }),
           ...(expiresAt === undefined ? {} : { expiresAtMs: parseInstant(expiresAt) }),
@@ -125,7 +125,8 @@ export function childRoutes(app: Scope, { core, tokenJwts, metrics }: ApiParts):
     async (request) => {
       const caller = callerOf(request)
       const { audience, ttlSeconds } = request.body
-      const limits = await limitsOf(core.read.groupIdByName, request.body)
+      const find = (name: string) => core.read.findGroup({ caller, name })
+      const limits = await limitsOf(find, request.body)
       const rights = await core.sign(caller, {
         audience,
         limits,

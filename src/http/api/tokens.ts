@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
+import type { Caller } from '../../core/caller.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Mode as CoreMode } from '../../core/groups/group.ts'
 import { type GroupId, isId, type TokenId, type UserId } from '../../core/id.ts'
@@ -94,7 +95,7 @@ function expiresOf(expiresAt: string | null | undefined): TokenWish['expires'] {
   return expiresAt === null ? 'never' : parseInstant(expiresAt)
 }
 
-/** Group limits with ids for names. Throws `invalid_input` for a name that no group has. */
+/** Group limits with ids for names. Throws `invalid_input` for a name that `byName` does not know. */
 export async function groupLimits(
   byName: (name: string) => Promise<{ id: GroupId } | undefined>,
   groups: readonly { group: string; mode: CoreMode }[] | null | undefined,
@@ -109,14 +110,18 @@ export async function groupLimits(
   return limits
 }
 
-async function wishOf(w: Writes, body: Static<typeof NewToken>): Promise<TokenWish> {
+async function wishOf(
+  w: Writes,
+  caller: Caller,
+  body: Static<typeof NewToken>,
+): Promise<TokenWish> {
   return {
     kind: body.kind ?? 'api',
     name: body.name,
     limits: {
       accessLevel: body.accessLevel ?? 'READ_ONLY',
       roles: body.roles === undefined ? [] : body.roles,
-      groups: await groupLimits(w.groupByName, body.groups),
+      groups: await groupLimits((name) => w.findGroup({ caller, name }), body.groups),
       scopes: body.scopes === undefined ? [] : body.scopes,
       allowedIps: body.allowedIps ?? null,
     },
@@ -197,7 +202,7 @@ export function tokenRoutes(app: Scope, { core, config }: ApiParts): void {
       const caller = callerOf(request)
       const asked = ['create', request.body]
       const body = await issueOnce({ request, reply, asked }, async (w) =>
-        w.issueToken({ caller, wish: await wishOf(w, request.body), via: 'api' }),
+        w.issueToken({ caller, wish: await wishOf(w, caller, request.body), via: 'api' }),
       )
       return reply.code(201).header('location', `/api/v1/tokens/${body.id}`).send(body)
     },
