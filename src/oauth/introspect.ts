@@ -7,6 +7,7 @@ import { opensApis, type Principal } from '../core/rights.ts'
 import { endOf, type Token } from '../core/tokens/token.ts'
 import type { Demand, Verdict, Yes } from '../core/tokens/verdict.ts'
 import { looksLikeJwt } from '../http/access-jwt.ts'
+import { checkDemand } from '../http/api/verify.ts'
 import { mustNotWait, originOf, presentedBy, type TokenReader, verdictOn } from '../http/auth.ts'
 import { bearerCredential, bearerOf } from '../http/credential.ts'
 import { keptAnswers } from '../http/kept-answers.ts'
@@ -52,7 +53,9 @@ export function introspectionRoute(app: FastifyInstance, parts: IntrospectionPar
       }
       const { consistency } = request.query as { consistency?: unknown }
       const strong = consistency === 'strong'
-      return answer(reply, { presented, asker, ip: form.get('ip'), strong })
+      const ip = form.get('ip')
+      checkDemand(ip === undefined ? {} : { ip })
+      return answer(reply, { presented, asker, ip, strong })
     },
   )
 

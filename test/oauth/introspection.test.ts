@@ -101,6 +101,16 @@ describe('introspection (bar 82)', () => {
     }
   })
 
+  it('takes no address that is none', async () => {
+    for (const ip of ['here', '127.0.0.1\0', '10.0.0.1/8', '']) {
+      const fields = { token: tokens.access_token, ip }
+      const { status, body } = await post(oauth, INTROSPECT, fields, app)
+      expect({ status, error: body.error }, ip).toEqual({ status: 400, error: 'invalid_request' })
+    }
+    // It would keep all uses from being written (PostgreSQL), and is shown to people.
+    await oauth.server.app.core.flushUsage()
+  })
+
   it('is for POST, for forms, and for the token in the form', async () => {
     const query = new URLSearchParams({ token: tokens.access_token })
     const authorization = `Basic ${btoa(`${app.clientId}:${app.secret}`)}`
