@@ -138,7 +138,8 @@ function scopesOf(
   { client, subject }: { client: Client; subject: Principal },
 ): string[] {
   const holds = (scope: string) => mayHandOn(subject, scope)
-  const asked = ctx.oidc.params.scope?.split(' ').filter(Boolean)
+  const { scope } = ctx.oidc.params
+  const asked = scope === undefined ? undefined : [...new Set(scope.split(' ').filter(Boolean))]
   if (asked === undefined) {
     return client.scopes.filter((scope) => holds(scope) && !isApiScope(scope))
   }

@@ -68,6 +68,13 @@ const seenBy = (by: RegisteredClient, token: string) => client.tokenIntrospectio
 const refused = (error: string) => ({ status: 400, error })
 
 describe('token exchange', () => {
+  it('takes a scope that is named twice for once', async () => {
+    const { access_token } = await signedIn('openid profile')
+    const twice = await exchange(access_token, { scope: 'profile openid profile' })
+    expect(twice.said).toEqual({ status: 200, error: undefined })
+    expect(twice.body.scope).toBe('profile openid')
+  })
+
   it('gives the same user for fewer scopes', async () => {
     const { access_token } = await signedIn('openid profile orders:read orders:write')
     const tokens = await client.genericGrantRequest(app.config, TOKEN_EXCHANGE, {
