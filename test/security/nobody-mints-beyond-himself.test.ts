@@ -189,3 +189,19 @@ test('rotating does not outlive the token that rotates', async () => {
   const { body } = await server.call('POST', `/api/v1/tokens/${id}/rotate`, { token: short.secret })
   expect(body.expiresAt).toBe(soon)
 })
+
+test('a token with limits neither appoints an administrator nor brings a disabled one back', async () => {
+  const zoe = await server.makeUser({ username: 'zoe', globalRole: 'ADMIN' })
+  const edit = (body: Record<string, unknown>, token = server.adminToken) =>
+    server.call('PATCH', `/api/v1/users/${zoe.id}`, { token, body })
+  const limited = await makeToken(server, { ...EVERYTHING, allowedIps: ['127.0.0.1'] })
+  expect((await edit({ active: false }, limited.secret)).status).toBe(200)
+  for (const body of [{ active: true }, { active: true, displayName: 'Zoe' }]) {
+    expect((await edit(body, limited.secret)).status).toBe(403)
+  }
+  expect((await edit({ displayName: 'Zoe' }, limited.secret)).status).toBe(200)
+  expect((await edit({ active: true })).status).toBe(200)
+  expect((await edit({ globalRole: 'USER', active: false }, limited.secret)).status).toBe(200)
+  expect((await edit({ active: true }, limited.secret)).status).toBe(200)
+  expect((await edit({ globalRole: 'ADMIN' }, limited.secret)).status).toBe(403)
+})

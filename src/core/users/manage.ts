@@ -108,7 +108,10 @@ export async function updateUser(
   mustBeAllowed(caller.principal, 'user.manage', { what: undefined, policy })
   const before = await tx.users.byId(id)
   if (before === undefined) throw notFound('user')
-  if (edit.globalRole === 'ADMIN' && before.globalRole !== 'ADMIN') {
+  // One who was disabled comes back by a login that knows no limits, too.
+  const { globalRole = before.globalRole, active = before.active } = edit
+  const wasAdmin = before.globalRole === 'ADMIN' && (before.active || !active)
+  if (globalRole === 'ADMIN' && !wasAdmin) {
     mustBeAllowed(caller.principal, 'admin.appoint', { what: undefined, policy })
   }
   const email = edit.email === undefined ? before.email : checkEmail(edit.email ?? undefined)
@@ -120,8 +123,8 @@ export async function updateUser(
       maxLength: 255,
     }),
     email,
-    globalRole: edit.globalRole ?? before.globalRole,
-    active: edit.active ?? before.active,
+    globalRole,
+    active,
     attributes: edit.attributes ?? before.attributes,
     updatedAtMs: deps.clock.now(),
   }
