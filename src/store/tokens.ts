@@ -205,10 +205,12 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
       }
     },
     async purge(endedBeforeMs, limit) {
+      // A spent token of a client is kept until it expires: presented again, it must be recognised.
       const { rows } = await sql<{ id: string }>`
         delete from token where id in (
           select id from token
-          where revoked_at_ms < ${endedBeforeMs} or superseded_at_ms < ${endedBeforeMs}
+          where revoked_at_ms < ${endedBeforeMs}
+            or (superseded_at_ms < ${endedBeforeMs} and coalesce(client_id, '') = '')
             or expires_order < ${endedBeforeMs}
           limit ${limit})
         returning id`.execute(db)

@@ -8,7 +8,7 @@ import {
   startOauth,
 } from '../support/oauth.ts'
 import { openLoggedIn } from '../support/oauth-steps.ts'
-import { isAlive } from '../support/people.ts'
+import { isAlive, setPolicy } from '../support/people.ts'
 
 const MINUTE_MS = 60_000
 
@@ -54,6 +54,18 @@ async function familySize(token: string): Promise<number> {
 }
 
 describe('refreshing', () => {
+  it('with a spent token is recognised as theft, however short ended tokens are kept', async () => {
+    const { first } = await begun()
+    const { next } = await refresh(first)
+    await setPolicy(oauth.server, { retentionSeconds: 0 })
+    oauth.advance(5 * MINUTE_MS)
+    await oauth.server.app.core.purge()
+    await setPolicy(oauth.server, { retentionSeconds: 86_400 })
+    expect(await isActive(next)).toBe(true)
+    expect(await refresh(first)).toMatchObject(REFUSED)
+    expect(await isActive(next)).toBe(false)
+  })
+
   it('rotates: new tokens of the same kind, and the old one is spent', async () => {
     const { first } = await begun()
     const tokens = await client.refreshTokenGrant(app.config, first)
