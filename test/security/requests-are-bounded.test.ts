@@ -34,6 +34,14 @@ describe('size', () => {
     expect(closed).toBe(true)
   })
 
+  test('the body of an import is read for those alone who may import', async () => {
+    const { token } = await server.makeUser({ username: 'alice' })
+    const head = `POST /api/v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\n`
+    const announced = `${head}Content-Length: ${10 * KIB * KIB}\r\n\r\n{"rows":`
+    const { statuses } = await sendRaw(port, announced, oneAnswer)
+    expect(statuses).toEqual([403])
+  })
+
   test('a big body in chunks is cut off', async () => {
     const chunk = `4000\r\n${'x'.repeat(0x4000)}\r\n`
     const bytes = `POST /api/v1/tokens HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${server.adminToken}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n${chunk.repeat(20)}`

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { mustBeAllowed } from '../../core/access.ts'
 import type { RowWish } from '../../core/imports/import.ts'
 import { MAX_ROWS } from '../../core/imports/import.ts'
 import { callerOf } from '../auth.ts'
@@ -69,6 +70,11 @@ export function importRoutes(app: Scope, { core }: ApiParts): void {
     {
       config: { weight: 'heavy' },
       bodyLimit: BODY_LIMIT_BYTES,
+      // Before so much is read: others could keep the server busy with bodies.
+      onRequest: async (request) => {
+        const policy = core.policy()
+        mustBeAllowed(callerOf(request).principal, 'token.import', { what: undefined, policy })
+      },
       schema: {
         tags,
         summary: `Take over up to ${MAX_ROWS} tokens of another system; repeating it changes nothing`,
