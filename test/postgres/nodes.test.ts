@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { TokenId } from '../../src/core/id.ts'
+import { LAX } from '../../src/core/policy/rule.ts'
 import { lockedBy, lockTable } from '../support/cut-off.ts'
 import { type Node, type Nodes, openNodes } from '../support/nodes.ts'
 
@@ -192,5 +193,25 @@ describe('a node that cannot reach the database', () => {
       nodes: 2,
     })
     expect(two.store.changes.isCurrent()).toBe(true)
+  })
+})
+
+describe('a token that may not stand idle', () => {
+  it('is good on a node that has not seen it for so long, while it is used on another', async () => {
+    t = await openNodes(2)
+    const [one, two] = t.nodes
+    const rule = { ...LAX, name: 'busy', kinds: ['api' as const], idleSeconds: 3 }
+    await one.core.write((w) => w.updatePolicy({ caller: t.admin, edit: { tokenRules: [rule] } }))
+    await t.caughtUp()
+    const { secret } = await t.issue(await t.makeUser({}))
+    expect(await two.state(secret)).toBe('active')
+    await sleep(1600)
+    expect(await one.state(secret)).toBe('active')
+    await one.core.flushUsage()
+    await sleep(1600)
+    expect(await two.state(secret)).toBe('active')
+    await two.core.flushUsage()
+    await sleep(3100)
+    for (const node of t.nodes) expect(await node.state(secret)).toBe('idle')
   })
 })

@@ -124,7 +124,9 @@ export function createVerifier(deps: {
     if (entry === undefined) return undefined
     const nowMs = clock.now()
     if (nowMs < entry.plainUntilMs) return accept(entry, nowMs, ip, via, agent)
-    return entry.budget === undefined ? verdictOn(entry, { ip, via }, nowMs, agent) : undefined
+    return entry.budget === undefined
+      ? verdictOn(entry, { ip, via }, nowMs, agent, false)
+      : undefined
   }
 
   async function verifyCold(secret: string, key: SecretKey, demand: Demand): Promise<Verdict> {
@@ -162,7 +164,7 @@ export function createVerifier(deps: {
     if (entry === undefined)
       return { active: false, reason: 'owner_disabled', principal: undefined }
     cache.put(entry, found.epoch)
-    return decide(entry, found.demand)
+    return decide(entry, found.demand, true)
   }
 
   /** Undefined: the owner is gone. */
@@ -197,7 +199,10 @@ export function createVerifier(deps: {
       plainUntilMs: budget === undefined ? plainUntilMs(principal) : 0,
       active: { active: true, principal, kept: undefined },
       use: undefined,
-      lastUsedAtMs: usage.lastUsedAtMs(token.id) ?? token.lastUsedAtMs ?? token.createdAtMs,
+      lastUsedAtMs: Math.max(
+        usage.lastUsedAtMs(token.id) ?? 0,
+        token.lastUsedAtMs ?? token.createdAtMs,
+      ),
     }
   }
 
@@ -216,7 +221,7 @@ export function createVerifier(deps: {
   ): Promise<Verdict> {
     if (token === undefined) return UNKNOWN
     const entry = await entryOf(token, key)
-    if (entry !== undefined) return decide(entry, demand)
+    if (entry !== undefined) return decide(entry, demand, true)
     return { active: false, reason: 'owner_disabled', principal: undefined }
   }
 
@@ -237,23 +242,29 @@ export function createVerifier(deps: {
     return token && { token, entry: await entryOf(token, keyOfId(id)) }
   }
 
-  function decide(entry: CacheEntry, demand: Demand): Verdict | Promise<Verdict> {
+  /** `isFresh`: the entry has just been read. */
+  function decide(entry: CacheEntry, demand: Demand, isFresh = false): Verdict | Promise<Verdict> {
     const nowMs = clock.now()
     if (demand === NO_DEMAND && nowMs < entry.plainUntilMs) {
       return accept(entry, nowMs, undefined, 'verify', undefined)
     }
-    const verdict = verdictOn(entry, demand, nowMs)
-    return verdict ?? refillBudget(entry, demand, nowMs)
+    const verdict = verdictOn(entry, demand, nowMs, demand.userAgent, isFresh)
+    return verdict ?? askStore(entry, demand, nowMs)
   }
 
-  /** Undefined: nothing but this node's share of a rate is missing. */
+  /**
+   * Undefined: the database must be asked, for a share of a rate or for whether a token that seems to stand
+   * idle is used on another node.
+   */
   function verdictOn(
     entry: CacheEntry,
     demand: Demand,
     nowMs: number,
-    agent: AgentSource = demand.userAgent,
+    agent: AgentSource,
+    isFresh: boolean,
   ): Verdict | undefined {
     const reason = firstRefusal(entry, demand, nowMs)
+    if (reason === 'idle' && store.isShared && !isFresh) return undefined
     if (reason !== undefined) usage.refuse(entry, nowMs, reason)
     if (reason === 'rate_limited') return tooOften(entry, nowMs)
     if (reason === 'quarantined') deps.alarm.record(entry.principal.token.id, demand.ip)
@@ -263,7 +274,7 @@ export function createVerifier(deps: {
   }
 
   /** Decides anew afterwards, and not from memory: much can happen while the database answers. */
-  async function refillBudget(entry: CacheEntry, demand: Demand, nowMs: number): Promise<Verdict> {
+  async function askStore(entry: CacheEntry, demand: Demand, nowMs: number): Promise<Verdict> {
     await entry.budget?.refill(nowMs)
     const epoch = cache.epoch()
     const token = await store.tokens.byId(entry.saved.id)
