@@ -92,7 +92,9 @@ test('a group by name is as unknown as its id', async () => {
 test.each(['/api/v1/tokens', '/api/v1/tokens/self/children', '/api/v1/tokens/self/jwt'])(
   'nobody learns of a group by asking for rights in it: %s',
   async (path) => {
-    const wish = path.endsWith('jwt') ? { audience: 'https://a.example.com' } : { name: `nosy ${path}` }
+    const wish = path.endsWith('jwt')
+      ? { audience: 'https://a.example.com' }
+      : { name: `nosy ${path}` }
     const ask = async (group: string) => {
       const body = { ...wish, groups: [{ group, mode: 'READ' }] }
       const answer = await server.call('POST', path, { token: alice.token, body })
