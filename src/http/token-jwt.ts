@@ -13,7 +13,6 @@ import type { AccessLevel, Limits } from '../core/tokens/token.ts'
 export const TOKEN_TYPE = 'mm+jwt'
 const STATEMENT_TYPE = 'revocations+jwt'
 const ALGORITHM = 'ES256'
-const SKEW_SECONDS = 30
 /** Headers end at 8 KiB in front of many services. */
 const MAX_BYTES = 7000
 
@@ -117,7 +116,6 @@ export function tokenJwts({
         typ: TOKEN_TYPE,
         issuer,
         requiredClaims: ['exp', 'iat', 'sub', 'aud', 'jti', 'chain', 'pos'],
-        clockTolerance: SKEW_SECONDS,
         currentDate: new Date(clock.now()),
       })
       return payload

@@ -209,6 +209,16 @@ describe('a signed token', () => {
     }
   })
 
+  it('ends at its end, at our own doors, too', async () => {
+    const jwt = await jwtOf((await parentOf()).secret, { ttlSeconds: 2 })
+    const ask = () =>
+      server.call('POST', '/api/v1/tokens/verify', { body: { token: jwt, audience: AUDIENCE } })
+    const { body } = await ask()
+    expect(body.active).toBe(true)
+    await new Promise((resolve) => setTimeout(resolve, Date.parse(body.expiresAt) - Date.now()))
+    expect((await ask()).body.active).toBe(false)
+  })
+
   it('of a token for some addresses is for those, too', async () => {
     const parent = await parentOf({ allowedIps: ['127.0.0.0/8', '2001:db8::/32'] })
     const jwt = await jwtOf(parent.secret)
