@@ -42,7 +42,9 @@ export async function once<T>(
       'An Idempotency-Key has 8 to 255 visible ASCII characters.',
     )
   }
-  const scope = caller.principal.token.id
+  const { token, derivedUntilMs } = caller.principal
+  // An access token must not be given what the token itself was.
+  const scope = derivedUntilMs === undefined ? token.id : `${token.id} until ${derivedUntilMs}`
   const keyDigest = sha256(`${scope}\n${key}`)
   const requestDigest = sha256(JSON.stringify(request))
   const sealing = {

@@ -81,6 +81,17 @@ test('a key belongs to the token that used it', async () => {
   expect(theirs.body.id).not.toBe(mine.body.id)
 })
 
+test('an access token is not given what the token behind it was', async () => {
+  const service = await makeToken(server, { ...EVERYTHING, kind: 'service' })
+  server.remember(service.secret)
+  const refreshed = await server.call('POST', '/api/auth/v1/refresh', { token: service.secret })
+  const jwt = refreshed.body.token as string
+  server.remember(jwt)
+  const body = { name: 'made by the token' }
+  expect((await send('', 'guessable-key', { body, token: service.secret })).status).toBe(201)
+  expectProblem(await send('', 'guessable-key', { body, token: jwt }), 403, 'forbidden')
+})
+
 test('a refusal is not kept', async () => {
   const body = { name: 'taken for now' }
   const { id } = await makeToken(server, body)
