@@ -22,6 +22,9 @@ type Endings = Pick<
   | 'release'
 >
 
+/** What clients were given. */
+const isEngines = sql`kind in ('oauth_code', 'oauth_access', 'oauth_refresh')`
+
 const childrenOf = (id: TokenId) => sql`select id from token where parent_id = ${id}`
 
 /** The roots with all that is derived from them: a part of a `with recursive`. */
@@ -97,7 +100,6 @@ export function tokenEndings(db: Kysely<Schema>, locks: Locks): Endings {
     id: TokenId,
     { endsAtMs, atMs }: { endsAtMs: number; atMs: number },
   ): Promise<TokenId[]> {
-    const isEngines = sql`kind in ('oauth_code', 'oauth_access', 'oauth_refresh')`
     const endsLater = (column: string) =>
       sql`coalesce(${sql.ref(column)}, ${Number.MAX_SAFE_INTEGER}) > ${endsAtMs}`
     const all: TokenId[] = []
@@ -115,6 +117,24 @@ export function tokenEndings(db: Kysely<Schema>, locks: Locks): Endings {
       // As with revocations: what others commit while a statement waits for them, it does not see.
       if (rows.length === 0 || !locks.shared) return all
     }
+  }
+
+  /** Of what was derived, children and sessions look at their ancestors; what clients were given does not. */
+  async function shortenDerived(
+    ids: readonly TokenId[],
+    expiresAtMs: number,
+    atMs: number,
+  ): Promise<TokenId[]> {
+    if (ids.length === 0) return []
+    const children = sql`select id from token where parent_id in (${sql.join(ids)})`
+    const { rows } = await sql<{ id: TokenId }>`
+      with recursive ${lineOf(children)}, alive(id) as (
+        select id from token where id in (select id from line) and ${isEngines}
+          and revoked_at_ms is null and expires_at_ms > ${expiresAtMs} ${inOrder}
+      )
+      update token set expires_at_ms = ${expiresAtMs}, updated_at_ms = ${atMs}
+      where id in (select id from alive) returning id`.execute(db)
+    return rows.map(({ id }) => id)
   }
 
   async function quarantineOnce(id: TokenId, { by, reason, atMs }: Revocation): Promise<Hit[]> {
@@ -229,7 +249,8 @@ export function tokenEndings(db: Kysely<Schema>, locks: Locks): Endings {
         .where('id', 'in', locks.rows(live.orderBy('id')))
         .returning('id')
         .execute()
-      return rows.map(({ id }) => id as TokenId)
+      const hits = rows.map(({ id }) => id as TokenId)
+      return [...hits, ...(await shortenDerived(hits, expiresAtMs, atMs))]
     },
     async quarantine(id, quarantine) {
       const all = await quarantineOnce(id, quarantine)

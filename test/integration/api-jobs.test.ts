@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { makeClient } from '../support/clients.ts'
 import { type Call, checkedCall } from '../support/openapi.ts'
 import { EVERYTHING, isAlive, makeGroup, makeToken, setPolicy } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -153,6 +154,44 @@ describe('setting an expiry', () => {
     server.clock.advance(3_600_000)
     expect(await isAlive(server, endless.secret)).toBe(false)
   })
+})
+
+test('setting an expiry reaches what was exchanged for the token', async () => {
+  const grant = 'urn:ietf:params:oauth:grant-type:token-exchange'
+  const wish = { grants: [grant], scopes: ['mintmark'], accessTokenTtl: 'hours=1' }
+  const client = await makeClient(server, wish)
+  server.remember(client.secret ?? '')
+  const parent = await makeToken(server, { ...EVERYTHING, name: 'exchanged' })
+  const made = await call('POST', '/api/v1/tokens/self/children', {
+    token: parent.secret,
+    body: {},
+  })
+  const access = []
+  for (const subject of [parent.secret, made.body.secret as string]) {
+    const { body } = await server.call('POST', '/oauth2/token', {
+      token: null,
+      headers: {
+        authorization: `Basic ${btoa(`${client.clientId}:${client.secret}`)}`,
+        'content-type': 'application/x-www-form-urlencoded',
+      },
+      rawBody: new URLSearchParams({
+        grant_type: grant,
+        subject_token: subject,
+        subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+        scope: 'mintmark',
+      }).toString(),
+    })
+    access.push(body.access_token as string)
+    server.remember(body.access_token)
+  }
+  for (const token of access) expect(await isAlive(server, token)).toBe(true)
+  const expiresAt = new Date(server.clock.now() + 60_000).toISOString()
+  const job = await done({ action: 'set_expiry', q: `id:${parent.id}`, expiresAt })
+  expect(job).toMatchObject({ total: 1, changed: 3, skipped: 0 })
+  server.clock.advance(60_000)
+  for (const token of [parent.secret, made.body.secret, ...access]) {
+    expect(await isAlive(server, token)).toBe(false)
+  }
 })
 
 describe('who may', () => {

@@ -163,7 +163,8 @@ async function shortenAll(
       action: 'token.updated',
       subjectType: 'token',
       subjectId: id,
-      before: { expiresAtMs: before.get(id) ?? null },
+      // What was derived from one of them ends with it.
+      ...(before.has(id) ? { before: { expiresAtMs: before.get(id) ?? null } } : {}),
       after: { expiresAtMs, reason },
     })
   }

@@ -198,7 +198,10 @@ export interface TokenStore {
   revokeOfClient(id: ClientId, revocation: Revocation): Promise<Hit[]>
   /** Revokes these tokens with what dies with them. Returns whom it hit. */
   revokeMany(roots: Roots, revocation: Revocation): Promise<Hit[]>
-  /** Lets these tokens end then, unless they end before or were revoked. Returns whom it hit. */
+  /**
+   * Lets these tokens end then, and what clients were given for them, unless they end before or were revoked.
+   * Returns whom it hit.
+   */
   shorten(ids: readonly TokenId[], expiresAtMs: number, atMs: number): Promise<TokenId[]>
   /** Quarantines the token and everything derived from it that is not revoked. Returns whom it hit. */
   quarantine(id: TokenId, quarantine: Revocation): Promise<Hit[]>
