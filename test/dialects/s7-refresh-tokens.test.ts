@@ -1,5 +1,6 @@
 import { decodeJwt } from 'jose'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { EVERYTHING, isAlive, makeToken } from '../support/people.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { emptyOut, makeServiceToken, s7Client } from './s7-client.ts'
 
@@ -192,6 +193,16 @@ describe('GET /admin/refreshTokens/{tokenId}', () => {
 })
 
 describe('DELETE /admin/refreshTokens/{tokenId}', () => {
+  it('keeps the account while another of its tokens may be released from quarantine', async () => {
+    const { secret, tokenId } = await makeServiceToken(s7, { tokenName: 'svc' })
+    const verified = await server.call('POST', '/api/v1/tokens/verify', { body: { token: secret } })
+    const other = await makeToken(server, { ...EVERYTHING, ownerId: verified.body.owner.id })
+    await server.call('POST', `/api/v1/tokens/${other.id}/quarantine`)
+    expect((await s7('DELETE', `/admin/refreshTokens/${tokenId}`)).status).toBe(200)
+    expect((await server.call('POST', `/api/v1/tokens/${other.id}/release`)).status).toBe(200)
+    expect(await isAlive(server, other.secret)).toBe(true)
+  })
+
   it('kills the token and what was derived from it, at once', async () => {
     const { secret, tokenId, jwt } = await makeServiceToken(s7, { tokenName: 'svc' })
     expect((await s7('GET', '/userInfo', { token: jwt })).status).toBe(200)

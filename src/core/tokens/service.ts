@@ -87,7 +87,7 @@ export async function revokeServiceToken(
   const token = await tx.tokens.byId(id)
   const owner = token === undefined ? undefined : await tx.users.byId(token.ownerId)
   if (owner?.kind !== 'service' || !owner.username.startsWith(SERVICE_PREFIX)) return
-  const left = { ownerId: owner.id, states: ['active' as const] }
+  const left = { ownerId: owner.id, states: ['active' as const, 'quarantined' as const] }
   if ((await tx.tokens.count(left, deps.clock.now())) > 0) return
   await deleteUser(deps, tx, { caller, id: owner.id })
 }
