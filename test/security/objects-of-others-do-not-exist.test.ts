@@ -106,6 +106,16 @@ test.each(['/api/v1/tokens', '/api/v1/tokens/self/children', '/api/v1/tokens/sel
   },
 )
 
+test('the policy names no group to whoever may not see it', async () => {
+  const rule = { groups: ['crew-of-alice', 'crew-of-bob'], idleSeconds: 86_400 }
+  expect((await server.call('PUT', '/api/v1/policy/rules/crews', { body: rule })).status).toBe(200)
+  const groups = async (token: string) =>
+    (await server.call('GET', '/api/v1/policy', { token })).body.tokenRules[0].groups
+  expect(await groups(server.adminToken)).toEqual(rule.groups)
+  expect(await groups(alice.token)).toEqual(['crew-of-alice', bobsGroup])
+  await server.call('DELETE', '/api/v1/policy/rules/crews')
+})
+
 test('a client id is as unknown as none', async () => {
   const token = alice.token
   const ask = async (method: string, id: string) =>

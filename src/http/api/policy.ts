@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { can } from '../../core/access.ts'
 import type { Caller } from '../../core/caller.ts'
 import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
@@ -124,7 +125,7 @@ export function policyRoutes(app: Scope, { core }: ApiParts): void {
   app.get(
     '/policy',
     { schema: { tags, summary: 'The policy in force', response: { 200: Policy, ...problems } } },
-    async () => policyOut(core, core.policy()),
+    async (request) => policyOut(core, callerOf(request), core.policy()),
   )
 
   app.patch(
@@ -141,7 +142,7 @@ export function policyRoutes(app: Scope, { core }: ApiParts): void {
     async (request) => {
       const caller = callerOf(request)
       const edit = await editOf(core, caller, request.body)
-      return policyOut(core, await core.write((w) => w.updatePolicy({ caller, edit })))
+      return policyOut(core, caller, await core.write((w) => w.updatePolicy({ caller, edit })))
     },
   )
 
@@ -160,7 +161,7 @@ export function policyRoutes(app: Scope, { core }: ApiParts): void {
       const caller = callerOf(request)
       const wish = { name: request.params.name, ...request.body }
       const rule = await ruleOf(core, caller, wish)
-      return policyOut(core, await core.write((w) => w.setTokenRule({ caller, rule })))
+      return policyOut(core, caller, await core.write((w) => w.setTokenRule({ caller, rule })))
     },
   )
 
@@ -182,9 +183,12 @@ export function policyRoutes(app: Scope, { core }: ApiParts): void {
   )
 }
 
-async function policyOut(core: Core, policy: CorePolicy) {
+/** Groups that the caller may not see keep their names to themselves. */
+async function policyOut(core: Core, { principal }: Caller, policy: CorePolicy) {
   const namesGroups = policy.tokenRules.some(({ groups }) => groups !== null)
-  const names = namesGroups ? await core.groupNames() : new Map<GroupId, string>()
+  const all = namesGroups ? await core.groupNames() : new Map<GroupId, string>()
+  const isSeen = (id: GroupId) => can(principal, 'group.read', { what: { id }, policy })
+  const names = new Map([...all].filter(([id]) => isSeen(id)))
   return {
     ...policy,
     noticeSeconds: [...policy.noticeSeconds],
