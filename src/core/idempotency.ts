@@ -46,7 +46,7 @@ export async function once<T>(
   // An access token must not be given what the token itself was.
   const scope = derivedUntilMs === undefined ? token.id : `${token.id} until ${derivedUntilMs}`
   const keyDigest = sha256(`${scope}\n${key}`)
-  const requestDigest = sha256(JSON.stringify(request))
+  const requestDigest = sha256(textOf(request))
   const sealing = {
     key: deriveKey(deps.keyring.derived('idempotency'), 'answer', `${scope}\n${key}`),
     context: keyDigest,
@@ -72,6 +72,15 @@ export async function once<T>(
     expiresAtMs: nowMs + TTL_SECONDS * 1000,
   })
   return { value, replayed: false }
+}
+
+/** Throws `invalid_input` for what nests so deeply that it cannot be written down. */
+function textOf(request: unknown): string {
+  try {
+    return JSON.stringify(request)
+  } catch (cause) {
+    throw new CoreError('invalid_input', 'The request nests too deeply.', { cause })
+  }
 }
 
 function sha256(text: string): string {

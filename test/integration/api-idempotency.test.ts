@@ -92,6 +92,13 @@ test('an access token is not given what the token behind it was', async () => {
   expectProblem(await send('', 'guessable-key', { body, token: jwt }), 403, 'forbidden')
 })
 
+test('a request that nests too deeply is refused with a key as it is without', async () => {
+  const rawBody = `{"name":"deep","metadata":${'{"a":'.repeat(8000)}1${'}'.repeat(8000)}}`
+  for (const headers of [{}, { 'idempotency-key': 'deep-request' }] as Record<string, string>[]) {
+    expectProblem(await server.call('POST', '/api/v1/tokens', { rawBody, headers }), 400)
+  }
+})
+
 test('a refusal is not kept', async () => {
   const body = { name: 'taken for now' }
   const { id } = await makeToken(server, body)
