@@ -141,8 +141,12 @@ export function tokenEndings(db: Kysely<Schema>, locks: Locks): Endings {
     // What its owner stopped, its owner may start again; so whoever else stops it takes it over.
     const isFree = sql`(quarantined_at_ms is null or (quarantined_by = owner_id
       and cast(${by ?? null} as text) is distinct from owner_id))`
+    // What came of a refresh token is beside it in the family, not below it.
+    const roots = sql`select ${id} union select kin.id from token
+      join token kin on kin.family_id = token.family_id and kin.superseded_at_ms is null
+      where token.id = ${id} and token.kind = 'oauth_refresh'`
     const { rows } = await sql<Hit>`
-      with recursive ${lineOf(sql`select ${id}`)}, alive(id) as (
+      with recursive ${lineOf(roots)}, alive(id) as (
         select id from token
         where id in (select id from line) and revoked_at_ms is null and ${isFree} ${inOrder}
       )

@@ -1,6 +1,7 @@
 import { createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readGithubKeys } from '../../src/core/leaks/github.ts'
+import { makeClient, seedFamily } from '../support/clients.ts'
 import { DAY_MS } from '../support/core.ts'
 import { EVERYTHING, isAlive, makeRole, makeToken, setPolicy } from '../support/people.ts'
 import { expectProblem, withoutRequestId } from '../support/problem.ts'
@@ -224,6 +225,18 @@ describe('quarantine', () => {
     expect((await release(parent.id, alice.token)).body.tokens).not.toContain(child.id)
     expect((await verdict(parent.secret)).active).toBe(true)
     expect((await verdict(child.secret)).reason).toBe('quarantined')
+  })
+
+  test('of a refresh token reaches what came of its grant', async () => {
+    const client = await makeClient(server)
+    const { refresh, access } = await seedFamily(server, { userId: alice.id, clientId: client.id })
+    const others = await seedFamily(server, { userId: alice.id, clientId: client.id })
+    const { body } = await quarantine(refresh.token.id)
+    expect(body.tokens.sort()).toEqual([refresh.token.id, access.token.id].sort())
+    expect((await verdict(access.secret)).reason).toBe('quarantined')
+    expect((await verdict(others.access.secret)).active).toBe(true)
+    expect((await release(refresh.token.id)).body.tokens).toHaveLength(2)
+    expect((await verdict(access.secret)).active).toBe(true)
   })
 
   test('is a state in lists, queries, counts and figures, and no way around it', async () => {

@@ -203,7 +203,10 @@ export interface TokenStore {
    * Returns whom it hit.
    */
   shorten(ids: readonly TokenId[], expiresAtMs: number, atMs: number): Promise<TokenId[]>
-  /** Quarantines the token and everything derived from it that is not revoked. Returns whom it hit. */
+  /**
+   * Quarantines the token and everything derived from it that is not revoked, of a refresh token its family,
+   * too. Returns whom it hit.
+   */
   quarantine(id: TokenId, quarantine: Revocation): Promise<Hit[]>
   /** Takes back what quarantining this token did, and nothing else. Returns whom it freed. */
   release(id: TokenId, atMs: number): Promise<Hit[]>
