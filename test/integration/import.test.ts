@@ -3,6 +3,7 @@ import bcrypt from 'bcryptjs'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { setPolicy } from '../support/people.ts'
 import { type Answer, startServer, type TestServer } from '../support/server.ts'
+import { snapshot } from '../support/tables.ts'
 
 let server: TestServer
 beforeEach(async () => {
@@ -38,6 +39,19 @@ const argon2 = (text: string) => {
   const b64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
   return `$argon2id$v=19$m=64,t=2,p=1$${b64(salt)}$${b64(Buffer.from(tag))}`
 }
+
+it('shows no more than the beginning of a lookup, and keeps the rest nowhere', async () => {
+  const [slow, quick] = [secret(), secret()]
+  const rows = [
+    { hash: argon2(slow), algorithm: 'argon2', lookup: slow.slice(0, 20) },
+    { hash: sha256(quick).digest('hex'), algorithm: 'sha256-hex', lookup: quick.slice(0, 20) },
+  ]
+  expect(outcomes(await send(rows))).toEqual(['created', 'created'])
+  const list = await server.call('GET', '/api/v1/tokens?q=via:import')
+  for (const { preview } of list.body.items) expect(preview).toMatch(/^glpat-..…$/)
+  const kept = JSON.stringify(await snapshot(server))
+  for (const each of [slow, quick]) expect(kept).not.toContain(each.slice(0, 20))
+})
 
 it('takes over secrets and hashes of every kind, and their holders go on', async () => {
   const secrets = [secret(), secret('k!'), secret(), secret(), secret('pat_a_'), secret('pat_b_')]

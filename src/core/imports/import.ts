@@ -28,6 +28,8 @@ import type { Shape } from './store.ts'
 export const MAX_ROWS = 200
 const MIN_HINT = 6
 const MAX_HINT = 64
+/** Enough to recognise a token by; the rest of a lookup belongs to the secret. */
+const SHOWN_OF_HINT = 8
 /** A presented secret is compared with so many slow hashes at most. */
 const MAX_HASHES_PER_HINT = 4
 const LEAST_DIFFERENT = 8
@@ -198,7 +200,7 @@ function materialOf(deps: Deps, row: RowWish): Material {
       slow: undefined,
     }
   }
-  const preview = lookup === undefined ? '…' : `${lookup}…`
+  const preview = lookup === undefined ? '…' : `${lookup.slice(0, SHOWN_OF_HINT)}…`
   if (lookup !== undefined) mustBeLookup(lookup)
   if (hash !== undefined && (algorithm === 'sha256-hex' || algorithm === 'sha256-base64')) {
     const text = sha256Text(readSha256(hash, algorithm))
