@@ -58,10 +58,7 @@ export async function createServer(
     global: false,
     max: config.loginRateLimit,
     timeWindow: '1 minute',
-    errorResponseBuilder: (_, { ttl }) =>
-      new CoreError('too_many_requests', 'Too many requests from this address. Slow down.', {
-        retryAfterSeconds: Math.max(1, Math.ceil(ttl / 1000)),
-      }),
+    errorResponseBuilder: (_, { ttl }) => tooManyCalls(Math.ceil(ttl / 1000)),
   })
   answerErrors(app, problemDocument)
   app.setNotFoundHandler((request, reply) =>
@@ -76,6 +73,13 @@ export async function createServer(
     ),
   )
   return app
+}
+
+/** To an address from which too much comes that anybody may send. */
+export function tooManyCalls(seconds: number): CoreError {
+  return new CoreError('too_many_requests', 'Too many requests from this address. Slow down.', {
+    retryAfterSeconds: Math.max(1, seconds),
+  })
 }
 
 /** Headers of every answer. */

@@ -254,6 +254,7 @@ function recordAdapter(
   return {
     ...NOTHING,
     async upsert(id, payload, expiresIn = 0) {
+      if (model === 'PushedAuthorizationRequest') await mayPush()
       const uid = text(payload.uid)
       const userCode = text(payload.userCode)
       await core.oauth.putRecord({
@@ -291,6 +292,12 @@ function recordAdapter(
       await core.oauth.removeRecord({ model, id })
     },
   }
+}
+
+/** Who pushes for a client that proves nothing could be anybody. */
+async function mayPush(): Promise<void> {
+  const { client } = Provider.ctx?.oidc ?? {}
+  if (client?.clientAuthMethod === 'none') await currentRequest().countAnybodys?.()
 }
 
 function alreadyUsed(model: string): Error {

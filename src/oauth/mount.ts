@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type Provider from 'oidc-provider'
 import { type AcknowledgeParts, changesAreKnown } from '../http/acknowledge.ts'
 import { originOf } from '../http/auth.ts'
+import { tooManyCalls } from '../http/server.ts'
 import { mustComeFromOurSite, sendErrorPage } from './form.ts'
 import type { LoginCookie } from './login-cookie.ts'
 import { oauthRequests } from './request.ts'
@@ -60,6 +61,7 @@ export function mountEngine(
   { issuer, login, handle, ...parts }: Mounted,
 ): void {
   const { host, protocol } = new URL(issuer)
+  const countCall = app.createRateLimit()
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_, __, done) => done(null))
 
@@ -90,6 +92,10 @@ export function mountEngine(
         return known
       },
       isKnown: () => changesAreKnown(request, parts),
+      async countAnybodys() {
+        const found = await countCall(request)
+        if (!found.isAllowed && found.isExceeded) throw tooManyCalls(found.ttlInSeconds)
+      },
     }
     await oauthRequests.run(context, () => handle()(raw, reply.raw))
     return reply

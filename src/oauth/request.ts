@@ -9,6 +9,8 @@ export interface OauthRequest {
   login: () => Promise<Principal | undefined>
   /** Resolves when the nodes know what the request has changed. */
   isKnown: () => Promise<void>
+  /** Counts what anybody can have done from this address. Throws `too_many_requests`. */
+  countAnybodys?: () => Promise<void>
 }
 
 /** The engine has no place of its own for it. */

@@ -1,6 +1,7 @@
 import * as client from 'openid-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Browser } from '../support/browser.ts'
+import { makeClient } from '../support/clients.ts'
 import {
   goThrough,
   type OauthServer,
@@ -11,6 +12,7 @@ import {
   startOauth,
 } from '../support/oauth.ts'
 import { expectErrorPage, openLoggedIn } from '../support/oauth-steps.ts'
+import { startServer } from '../support/server.ts'
 
 let oauth: OauthServer
 let app: RegisteredClient
@@ -148,4 +150,39 @@ describe('pushing', () => {
     const { body } = await post(oauth, '/oauth2/par', { ...fields, scope: 'openid mintmark' }, app)
     expect(body.error).toMatch(/^invalid_(scope|request)$/)
   })
+})
+
+it('by nobody in particular are so many a minute and address', async () => {
+  const server = await startServer({ MINTMARK_LOGIN_RATE_LIMIT: '3' })
+  const redirectUris = [REDIRECT_URI]
+  const common = { grants: ['authorization_code'], redirectUris }
+  const app = await makeClient(server, { ...common, type: 'public' })
+  const shop = await makeClient(server, common)
+  server.remember(shop.secret ?? '')
+  const pushed = async (clientId: string, headers: Record<string, string> = {}) => {
+    const fields = {
+      client_id: clientId,
+      response_type: 'code',
+      redirect_uri: REDIRECT_URI,
+      scope: 'openid',
+      code_challenge: 'a'.repeat(43),
+      code_challenge_method: 'S256',
+    }
+    return server.call('POST', '/oauth2/par', {
+      token: null,
+      headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+      rawBody: new URLSearchParams(fields).toString(),
+    })
+  }
+  const statuses: number[] = []
+  for (let i = 0; i < 4; i++) statuses.push((await pushed(app.clientId)).status)
+  expect(statuses).toEqual([201, 201, 201, 429])
+  const refused = await pushed(app.clientId)
+  expect(refused.body.error).toBe('temporarily_unavailable')
+  expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
+  const authorization = `Basic ${btoa(`${shop.clientId}:${shop.secret}`)}`
+  for (let i = 0; i < 4; i++) {
+    expect((await pushed(shop.clientId, { authorization })).status).toBe(201)
+  }
+  await server.close()
 })
