@@ -5,6 +5,7 @@ export interface Failure {
   detail: string
   requestId?: string | undefined
   retryAfterSeconds?: number | undefined
+  column?: number | undefined
   cause?: unknown
 }
 
@@ -23,6 +24,8 @@ export class MintmarkError extends Error {
   readonly requestId: string | undefined
   /** After how many seconds the server wants to be asked again. */
   readonly retryAfterSeconds: number | undefined
+  /** Where in the query `q` the mistake is, from 1. */
+  readonly column: number | undefined
 
   constructor(failure: Failure) {
     super(failure.detail, failure.cause === undefined ? undefined : { cause: failure.cause })
@@ -32,5 +35,6 @@ export class MintmarkError extends Error {
     this.detail = failure.detail
     this.requestId = failure.requestId
     this.retryAfterSeconds = failure.retryAfterSeconds
+    this.column = failure.column
   }
 }

@@ -253,6 +253,7 @@ function problemOf({ status, headers }: Response, json: unknown) {
       `The answer (status ${status}) is not from a Mintmark server. Check the url.`,
     requestId: text(problem.requestId) ?? headers.get('x-request-id') ?? undefined,
     ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    ...(typeof problem.column === 'number' ? { column: problem.column } : {}),
   }
 }
 

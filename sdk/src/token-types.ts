@@ -177,14 +177,15 @@ export type TokenStatsBy =
   | 'scope'
   | 'via'
   | 'month'
+  | 'expires'
 
 export interface TokenStats {
   by: TokenStatsBy
   /** Tokens in all; one may count for several values. */
   total: number
-  /** The most frequent first. */
+  /** The most frequent first; months in their order. */
   figures: {
-    /** As a query says it. Null: no client; for roles, scopes and groups: not limited. */
+    /** As a query says it. Null: no client, no end; for roles, scopes and groups: not limited. */
     value: string | null
     /** Of the owner, group or client. */
     id: string | null

@@ -1,3 +1,4 @@
+import { INTERRUPTED } from './failure.ts'
 import type { Terminal } from './terminal.ts'
 import { shortened } from './text.ts'
 
@@ -16,10 +17,21 @@ export interface Bar {
  * How far a long command is, for people who watch: one line on stderr that is written over, and
  * nothing in a file or a pipe.
  */
-export function createBar({ stderr, now }: Pick<Terminal, 'stderr' | 'now'>): Bar {
+export function createBar(
+  { stderr, now }: Pick<Terminal, 'stderr' | 'now'>,
+  /** What to say when Ctrl-C ends the command meanwhile. */
+  onStop?: string,
+): Bar {
   if (!stderr.isTTY) return { show: () => {}, clear: () => {} }
   const startedAtMs = now()
   let drawnAtMs = startedAtMs
+  /** Ctrl-C leaves no half of a line behind, on which the shell would go on. */
+  const stop = () => {
+    if (drawnAtMs > startedAtMs) stderr.write(CLEAR)
+    if (onStop !== undefined) stderr.write(`${onStop}\n`)
+    process.exit(INTERRUPTED)
+  }
+  process.once('SIGINT', stop)
   return {
     show({ share, text }) {
       const nowMs = now()
@@ -30,6 +42,7 @@ export function createBar({ stderr, now }: Pick<Terminal, 'stderr' | 'now'>): Ba
       stderr.write(CLEAR + shortened(line, (stderr.columns || 80) - 1))
     },
     clear() {
+      process.off('SIGINT', stop)
       if (drawnAtMs > startedAtMs) stderr.write(CLEAR)
     },
   }

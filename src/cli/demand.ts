@@ -8,6 +8,7 @@ export interface DemandOptions {
   scope?: string
   group?: { group: string; mode: Mode }
   ip?: string
+  audience?: string
 }
 
 /** Options of the commands that are about a secret, and about what it should be good for. */
@@ -19,14 +20,17 @@ export function aboutSecret(command: Command): Command {
     .option('--scope <scope>', 'must hold this scope')
     .option('--group <group:mode>', 'must reach this mode in this group', groupGrant)
     .option('--ip <address>', 'presented by a client at this address')
+    .option('--audience <resource>', 'presented to this resource')
 }
 
 /** How these options are told to the API. */
-export function demandOf({ role, scope, group, ip }: DemandOptions): Omit<Question, 'token'> {
+export function demandOf(options: DemandOptions): Omit<Question, 'token'> {
+  const { role, scope, group, ip, audience } = options
   return {
     ...(role === undefined ? {} : { role }),
     ...(scope === undefined ? {} : { scope }),
     ...(group ?? {}),
     ...(ip === undefined ? {} : { ip }),
+    ...(audience === undefined ? {} : { audience }),
   }
 }

@@ -10,19 +10,23 @@ const POLL_MS = 300
 
 /** Waits for the end of a job, and shows people how far it is. */
 export async function followJob(terminal: Terminal, client: Client, started: Job): Promise<Job> {
-  const bar = createBar(terminal)
+  const goesOn = `The server goes on with it. See: mintmark job show ${started.id} --wait`
+  const bar = createBar(terminal, goesOn)
   let job = started
-  while (job.finishedAt === null) {
-    bar.show(
-      job.state === 'selecting'
-        ? { text: `${job.total} tokens selected` }
-        : { share: job.done / Math.max(1, job.total), text: progressText(job) },
-    )
-    await sleep(POLL_MS)
-    job = await client.jobs.get(job.id)
+  try {
+    while (job.finishedAt === null) {
+      bar.show(
+        job.state === 'selecting'
+          ? { text: `${job.total} tokens selected` }
+          : { share: job.done / Math.max(1, job.total), text: progressText(job) },
+      )
+      await sleep(POLL_MS)
+      job = await client.jobs.get(job.id)
+    }
+    return job
+  } finally {
+    bar.clear()
   }
-  bar.clear()
-  return job
 }
 
 function progressText({ done, total, secondsLeft }: Job): string {

@@ -33,12 +33,13 @@ function report(cause: unknown): number {
   if (cause instanceof CommanderError && cause.exitCode === 0) return 0
   // Help in place of a command that was left out: it is on stderr already.
   if (cause instanceof CommanderError && cause.code === 'commander.help') return WRONG_USAGE
-  const { exitStatus, error } = failureOf(cause)
+  const { exitStatus, error, picture } = failureOf(cause)
   if (words.includes('--json')) {
     note(terminal, JSON.stringify({ error }))
     return exitStatus
   }
   note(terminal, error.message)
+  if (picture !== undefined) note(terminal, picture)
   if (error.code === 'wrong_usage') note(terminal, `See: ${commandPath(program, words)} --help`)
   return exitStatus
 }

@@ -12,7 +12,7 @@ export async function userIdOf(client: Client, nameOrId: string): Promise<string
   } catch (cause) {
     if (!(cause instanceof MintmarkError && cause.code === 'not_found')) throw cause
   }
-  throw new CliError('not_found', `There is no user "${nameOrId}".`)
+  throw new CliError('not_found', `There is no user "${nameOrId}". See: mintmark user list`)
 }
 
 /** The id of a group given by name or id. */
@@ -22,7 +22,7 @@ export async function groupIdOf(client: Client, nameOrId: string): Promise<strin
   for await (const group of client.groups.listAll({ text: nameOrId, limit: 1000 })) {
     if (keyOf(group.name) === key) return group.id
   }
-  throw new CliError('not_found', `There is no group "${nameOrId}".`)
+  throw new CliError('not_found', `There is no group "${nameOrId}". See: mintmark group list`)
 }
 
 /** The id of an OAuth client given by client id or id. */
@@ -42,6 +42,11 @@ export function tokenId(text: string): string {
   throw wrongUsage("This is not a token's id. Find it with: mintmark token list --text <name>")
 }
 
+/** The same, or `self`: the token in use. */
+export async function tokenIdOf(client: Client, text: string): Promise<string> {
+  return text === 'self' ? (await client.tokens.self()).id : tokenId(text)
+}
+
 /** Nor has a job. */
 export function jobId(text: string): string {
   if (ID.test(text)) return text
@@ -52,4 +57,15 @@ export function jobId(text: string): string {
 export function grantId(text: string): string {
   if (ID.test(text)) return text
   throw wrongUsage("This is not a grant's id. Find it with: mintmark grant list")
+}
+
+/** Nor have webhooks and what was sent to them. */
+export function webhookId(text: string): string {
+  if (ID.test(text)) return text
+  throw wrongUsage("This is not a webhook's id. Find it with: mintmark webhook list")
+}
+
+export function deliveryId(text: string): string {
+  if (ID.test(text)) return text
+  throw wrongUsage("This is not a delivery's id. Find it with: mintmark webhook deliveries")
 }

@@ -12,7 +12,11 @@ export async function presentedSecret(
 ): Promise<string> {
   const secret = (await presented()).trim()
   if (secret !== '') return secret
-  throw wrongUsage('There is no secret to look at.')
+  throw wrongUsage(
+    env === undefined
+      ? 'There is no secret to look at. Paste one when asked, or pipe it in.'
+      : `The environment variable ${env} is not set here. Export it: export ${env}`,
+  )
 
   async function presented(): Promise<string> {
     if (env !== undefined) return terminal.env[env] ?? ''
@@ -20,4 +24,17 @@ export async function presentedSecret(
     if (terminal.stdin.isTTY) return ask(terminal, 'Secret', { hidden: true })
     return (await linesOf(terminal))[0] ?? ''
   }
+}
+
+/** The same for a command that takes several: an argument and a hidden question are one, stdin has one in each line. */
+export async function presentedSecrets(
+  terminal: Terminal,
+  argument: string | undefined,
+): Promise<string[]> {
+  if ((argument ?? '-') !== '-' || terminal.stdin.isTTY) {
+    return [await presentedSecret(terminal, { argument, env: undefined })]
+  }
+  const lines = (await linesOf(terminal)).map((line) => line.trim()).filter((line) => line !== '')
+  if (lines.length > 0) return [...new Set(lines)]
+  throw wrongUsage('There is no secret on stdin.')
 }

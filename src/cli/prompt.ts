@@ -1,7 +1,9 @@
 import { createInterface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
+import { MintmarkError } from '@mintmark/sdk'
 import { CliError, interrupted, wrongUsage } from './failure.ts'
-import type { Terminal } from './terminal.ts'
+import { note, type Terminal } from './terminal.ts'
+import { visible } from './text.ts'
 
 /** Asks on the terminal; what is typed into a hidden question is not shown. */
 export async function ask(
@@ -32,12 +34,28 @@ export async function ask(
   }
 }
 
-/** Asks for a new password, twice. */
-export async function askNewPassword(terminal: Terminal): Promise<string> {
-  const first = await ask(terminal, 'New password (15 characters or more)', { hidden: true })
-  const second = await ask(terminal, 'New password again', { hidden: true })
-  if (first === second) return first
-  throw new CliError('invalid_input', 'The two passwords differ. Nothing was changed.')
+/**
+ * Asks for a new password, twice, and uses it; asks again for as long as the two differ or the server wants
+ * another.
+ */
+export async function chooseNewPassword<T>(
+  terminal: Terminal,
+  use: (password: string) => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    const first = await ask(terminal, 'New password (15 characters or more)', { hidden: true })
+    const second = await ask(terminal, 'New password again', { hidden: true })
+    if (first !== second) {
+      note(terminal, 'The two differ. Once more:')
+      continue
+    }
+    try {
+      return await use(first)
+    } catch (cause) {
+      if (!(cause instanceof MintmarkError && cause.code === 'invalid_input')) throw cause
+      note(terminal, visible(cause.detail))
+    }
+  }
 }
 
 /** Lets people think again before something cannot be undone; scripts say --yes. */

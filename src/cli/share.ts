@@ -1,7 +1,5 @@
+import { createBar } from './bar.ts'
 import type { Terminal } from './terminal.ts'
-
-const CLEAR = '\r\u001b[K'
-const PAUSE_MS = 100
 
 export interface Share {
   /** Draws the line anew, some times a second. */
@@ -11,21 +9,11 @@ export interface Share {
 }
 
 /** How much of a known number is done, for people who watch; nothing in a file or a pipe. */
-export function createShare(
-  { stderr, now }: Pick<Terminal, 'stderr' | 'now'>,
-  what: string,
-): Share {
-  if (!stderr.isTTY) return { show: () => {}, clear: () => {} }
-  let drawnAtMs = 0
+export function createShare(terminal: Pick<Terminal, 'stderr' | 'now'>, what: string): Share {
+  const bar = createBar(terminal)
   return {
-    show({ done, total }) {
-      if (now() - drawnAtMs < PAUSE_MS) return
-      drawnAtMs = now()
-      const percent = total === 0 ? 100 : Math.floor((100 * done) / total)
-      stderr.write(`${CLEAR}${percent} %  ${done} of ${total} ${what}`)
-    },
-    clear() {
-      if (drawnAtMs > 0) stderr.write(CLEAR)
-    },
+    show: ({ done, total }) =>
+      bar.show({ share: total === 0 ? 1 : done / total, text: `${done} of ${total} ${what}` }),
+    clear: bar.clear,
   }
 }

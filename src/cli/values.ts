@@ -15,6 +15,18 @@ export function durationSeconds(text: string): number | undefined {
   return Number(amount) * SECONDS[unit as keyof typeof SECONDS]
 }
 
+/** 30 days, 12 hours, 90 seconds: about so long, in the largest unit of which there are two. */
+export function inWords(seconds: number): string {
+  const [unit, size] = WORDS.find(([, each]) => seconds >= 2 * each) ?? (['seconds', 1] as const)
+  return `${Number((seconds / size).toFixed(1))} ${unit}`
+}
+
+const WORDS = [
+  ['days', SECONDS.d],
+  ['hours', SECONDS.h],
+  ['minutes', SECONDS.m],
+] as const
+
 /** The same where nothing else will do. */
 export function seconds(text: string): number {
   const found = durationSeconds(text)

@@ -256,7 +256,7 @@ export function inventoryStore(
         isLabel(by) ? labelFigures(rows, by) : [columnFigures(rows, FIGURE_COLUMNS(nowMs)[by])],
       )
       const figures = [...counts].map(([value, count]) => ({ value: value ?? undefined, count }))
-      return by === 'month' ? byMonth(figures) : (figures as Figure[])
+      return by === 'month' || by === 'expires' ? byMonth(figures) : (figures as Figure[])
     },
   }
 }
@@ -379,6 +379,7 @@ const FIGURE_COLUMNS = (nowMs: number): Record<ColumnFigures, Sql> => ({
   via: sql`token.via`,
   // Days; only we know how long months are.
   month: sql`token.created_at_ms / 86400000`,
+  expires: sql`token.expires_at_ms / 86400000`,
   state: sql`case when token.standing = 'revoked' then 'revoked'
     when token.superseded_at_ms <= ${nowMs} then 'superseded'
     when token.expires_order <= ${nowMs} then 'expired'
@@ -405,9 +406,10 @@ function labelFigures({ head, from, where }: Rows, type: LabelType): RawBuilder<
 }
 
 function byMonth(days: readonly { value: string | number | undefined; count: number }[]): Figure[] {
-  const months = new Map<string, number>()
+  const months = new Map<string | undefined, number>()
   for (const { value, count } of days) {
-    const month = new Date(Number(value) * DAY_MS).toISOString().slice(0, 7)
+    const month =
+      value === undefined ? undefined : new Date(Number(value) * DAY_MS).toISOString().slice(0, 7)
     months.set(month, (months.get(month) ?? 0) + count)
   }
   return [...months].map(([value, count]) => ({ value, count }))

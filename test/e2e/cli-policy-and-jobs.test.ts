@@ -82,7 +82,7 @@ describe('policy rule', () => {
     expect(items).toMatchObject([{ name: 'ci', groups: ['rule-crew'] }])
     const shown = await text('policy', 'rule', 'list')
     expect(shown).toMatch(/^NAME +KINDS +GROUPS +SAYS\n/)
-    expect(shown).toMatch(/\nci +api service +rule-crew +at most 2592000 s; by default 86400 s;/)
+    expect(shown).toMatch(/\nci +api service +rule-crew +at most 30 days; by default 24 hours;/)
     expect(shown).toContain('described; from 192.0.2.0/24 2001:db8::/32; scopes read;')
     expect(await text('policy', 'show')).toMatch(/tokenRules +ci\n/)
   })
@@ -90,7 +90,7 @@ describe('policy rule', () => {
   it('set replaces the rule of that name, and what is left out it no longer says', async () => {
     await text('policy', 'rule', 'set', 'fair', '--kind', 'api', '--max-ttl', '1d')
     expect(await text('policy', 'rule', 'set', 'fair', '--rate', '5/10s')).toBe(
-      'fair: 5 uses in 10 s\n',
+      'fair: 5 uses in 10 seconds\n',
     )
     const { items } = await json('policy', 'rule', 'list')
     expect(items).toMatchObject([{ name: 'fair', kinds: null, maxTtlSeconds: null }])
@@ -242,7 +242,11 @@ describe('job', () => {
   it('an id that no job has is refused in a sentence', async () => {
     for (const action of ['show', 'cancel']) {
       const ran = await run(['job', action, '01900000-0000-7000-8000-000000000000'])
-      expect(ran).toMatchObject({ status: 1, stdout: '', stderr: 'There is no such job.\n' })
+      expect(ran).toMatchObject({
+        status: 1,
+        stdout: '',
+        stderr: 'There is no such job. See: mintmark job list\n',
+      })
       expect(await run(['job', action, 'nonsense'])).toMatchObject({ status: 2, stdout: '' })
     }
   })

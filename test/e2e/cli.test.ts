@@ -93,6 +93,8 @@ describe('token', () => {
       figures: [{ value: 'alice-queried', id: ownerId, count: 3 }],
     })
     expect((await run(`token stats ${query} --by client`)).stdout).toContain('(no client)')
+    const ends = await run(`token stats ${query} --by expires`)
+    expect(ends.stdout).toMatch(/^EXPIRES +TOKENS\n\d{4}-\d\d +3 +█{24}\n$/)
     const csv = await run(`token export ${query} --sort name`)
     expect(csv).toMatchObject({ status: 0, stderr: '' })
     expect(csv.stdout.split('\r\n')).toHaveLength(5)
@@ -101,7 +103,13 @@ describe('token', () => {
     expect(lines.map((line) => JSON.parse(line).owner.id)).toEqual([ownerId, ownerId, ownerId])
     expect(await run('token count owner:alice state:dead')).toMatchObject({
       status: 1,
-      stderr: expect.stringContaining('column 19: state is active,'),
+      stderr: expect.stringMatching(
+        /column 19: state is active, .*\n {2}owner:alice state:dead\n {20}\^\n$/,
+      ),
+    })
+    const stumbled = await run('token revoke --query state:dead --json')
+    expect(JSON.parse(stumbled.stderr)).toMatchObject({
+      error: { code: 'invalid_input', column: 7, message: expect.stringMatching(/^column 7: /) },
     })
     expect(await run('token list --sort size')).toMatchObject({ status: 2 })
   })
@@ -184,7 +192,19 @@ describe('token', () => {
     }
     const refused = await run(`token verify --scope rollback --ip 10.0.0.1`, { input: secret })
     expect(refused).toMatchObject({ status: 1, stdout: 'Not active: scope_missing.\n' })
-    expect((await run('token verify')).status).toBe(2)
+    expect(await run('token verify')).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('Paste one when asked, or pipe it in.'),
+    })
+    const unset = await run('token verify --env NOT_SET')
+    expect(unset.stderr).toContain('variable NOT_SET is not set here. Export it')
+    const audience = 'https://deploy.example.com'
+    const { jwt } = await createClient({ url: server.url, token: secret }).tokens.sign({ audience })
+    secrets.push(jwt)
+    expect((await run(`token verify --audience ${audience}`, { input: jwt })).status).toBe(0)
+    expect(
+      (await run('token verify --audience https://x.example.com', { input: jwt })).status,
+    ).toBe(1)
   })
 
   it('explain says check by check why a token is good or not, by its secret or its id', async () => {
@@ -218,6 +238,12 @@ describe('token', () => {
   it('self is the token in use', async () => {
     const { id, secret } = await makeToken({ name: 'own' })
     expect((await json('token show self', { token: secret })).id).toBe(id)
+    expect((await json('token tree self', { token: secret })).token.id).toBe(id)
+    expect(await json('token use self', { token: secret })).toMatchObject({
+      uses: expect.any(Number),
+    })
+    const why = await json('token explain --id self', { token: secret })
+    expect(why.explanation.token.id).toBe(id)
     expect(await json('token revoke self', { token: secret })).toMatchObject({
       revoked: [id],
       nodes: 1,
@@ -245,7 +271,7 @@ describe('user, group and role', () => {
     expect(await json('user delete bob --yes')).toEqual({ deleted: made.id, ...KNOWN })
     expect(await run('user show bob')).toMatchObject({
       status: 1,
-      stderr: 'There is no user "bob".\n',
+      stderr: 'There is no user "bob". See: mintmark user list\n',
     })
   })
 
@@ -362,7 +388,7 @@ describe('client and grant', () => {
     expect(await json('client delete changing --yes')).toEqual({ deleted: made.id, ...KNOWN })
     expect(await run('client show changing')).toMatchObject({
       status: 1,
-      stderr: 'There is no such client.\n',
+      stderr: 'There is no such client. See: mintmark client list\n',
     })
   })
 
@@ -374,7 +400,7 @@ describe('client and grant', () => {
     expect((await run('grant withdraw mine')).status).toBe(2)
     expect(await run('grant withdraw 00000000-0000-7000-8000-000000000000')).toMatchObject({
       status: 1,
-      stderr: 'There is no such grant.\n',
+      stderr: 'There is no such grant. See: mintmark grant list\n',
     })
   })
 })
@@ -422,6 +448,19 @@ describe('login', () => {
     expect(await json('logout', { token })).toEqual({ loggedOut: true, ...KNOWN })
     const again = await json('login alice --password-stdin', { input: chosen })
     expect(again).toMatchObject({ token: expect.stringMatching(/^mm_session_/) })
+
+    const next = `${randomBytes(12).toString('base64url')} otter marble`
+    secrets.push(next)
+    const change = (input: string) =>
+      run('password --password-stdin', { token: again.token, input })
+    expect((await change(`${chosen}\n`)).status).toBe(2)
+    expect((await change(`${chosen}\nshort\n`)).stderr).toContain('at least 15 characters')
+    expect(await change(`${chosen}\n${next}\n`)).toMatchObject({
+      status: 0,
+      stdout: 'Your password is changed. Your other logins have ended.\n',
+    })
+    expect((await run('login alice --password-stdin', { input: chosen })).status).toBe(1)
+    expect((await json('login alice --password-stdin', { input: next })).token).toMatch(/^mm_/)
   })
 
   it('a wrong password is refused in a sentence', async () => {
@@ -450,6 +489,18 @@ describe('errors', () => {
     expect(JSON.parse(ran.stderr)).toEqual({
       error: { code: 'not_found', message: expect.any(String), status: 404, requestId: uuid },
     })
+  })
+
+  it('a refusal leads on, and does not speak of bodies and parameters', async () => {
+    const { secret } = await makeToken({ name: 'plain' })
+    expect(await run('user list', { token: secret })).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/needs an administrator\. .*mintmark whoami\n$/),
+    })
+    expect((await run('role update gone --no-scopes')).stderr).toContain('See: mintmark role list')
+    expect((await run('policy set leakAction=bite')).stderr).toMatch(/^leakAction must be one of/)
+    expect((await run('login alice --password-stdin')).stderr).toContain('first line of stdin')
+    expect((await run('token jwt --audience x --ttl 16m')).stderr).toContain('from 1s to 15m')
   })
 
   it('a missing token or server says what to do', async () => {

@@ -100,6 +100,13 @@ it('events and webhooks have their commands', async () => {
   expect(rotated.stdout).toMatch(/^whsec_\S+\n$/)
   const deliveries = (await run(['webhook', 'deliveries', '--json'])).json().items
   expect(deliveries).toMatchObject([{ state: 'delivered', attempts: 1 }])
+  const shown = await run(['webhook', 'delivery', deliveries[0].id])
+  expect(shown.stdout).toMatch(/state +delivered\n/)
+  expect(shown.stdout).toMatch(/\nTRY +AT +TOOK +ANSWER\n1 .* ms +204\n$/)
+  for (const args of [['show'], ['delivery'], ['redeliver'], ['test']]) {
+    const wrong = await run(['webhook', ...args, 'x'])
+    expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining('Find it with:') })
+  }
   const again = await run(['webhook', 'redeliver', deliveries[0].id])
   expect(again.stdout).toContain('in line again')
   const changed = await run(['webhook', 'update', webhook.id, '--disable', '--all-types'])
@@ -110,3 +117,55 @@ it('events and webhooks have their commands', async () => {
   expect(policy.stdout).toMatch(/leakAction +revoke/)
   expect(policy.stdout).toMatch(/noticeSeconds +1209600 \(14 days\), 86400/)
 }, 60_000)
+
+it('every secret on stdin is reported, not the first alone', async () => {
+  await run(['policy', 'set', 'leakAction=quarantine'])
+  const made = await Promise.all(['a', 'b'].map((name) => run(['token', 'create', name, '--json'])))
+  const tokens = made.map((each) => each.json() as { id: string; secret: string })
+  const lines = [...tokens.map(({ secret }) => secret), '', 'not-a-token', tokens[0]?.secret]
+  const report = await run(['leak', 'report'], `${lines.join('\n')}\n`)
+  expect(report.stdout).toBe(
+    [
+      'Reported 3 secrets.',
+      ...tokens.map(
+        ({ id }) =>
+          `Token ${id}: it is quarantined. Revoke it, or release it if this was a mistake.`,
+      ),
+      '1 of them no token has.\n',
+    ].join('\n'),
+  )
+  expect((await run(['leak', 'report'])).status).toBe(2)
+})
+
+it('scan --report stops what it finds, and says which tokens those were', async () => {
+  const [first, second] = await Promise.all(
+    ['c', 'd'].map(async (name) => (await run(['token', 'create', name, '--json'])).json()),
+  )
+  await run(['token', 'revoke', second.id])
+  const directory = temporaryDirectory()
+  writeFileSync(join(directory, 'app.env'), `A=${first.secret}\nB=${second.secret}\n`)
+  const scan = ['scan', directory, '--report', '--source', 'web.git']
+  const shown = await run([...scan, '--verify'])
+  expect(shown.status).toBe(1)
+  const [titles, ...rows] = shown.stdout.split('\n')
+  expect(titles).toMatch(/^WHERE +KIND +SECRET +ALIVE +TOKEN +DONE$/)
+  expect(rows[0]).toMatch(new RegExp(`yes +${first.id} +quarantined$`))
+  expect(rows[1]).toMatch(new RegExp(`no +${second.id} +nothing to stop$`))
+  expect(shown.stdout).not.toContain(first.secret)
+  const { stdout } = await run(['token', 'show', first.id])
+  expect(stdout).toContain(`quarantined: leaked: web.git, ${join(directory, 'app.env')}`)
+
+  const again = (await run([...scan, '--json'])).json()
+  expect(again.findings.map(({ done }: { done: string }) => done)).toEqual(['none', 'none'])
+  expect((await run(['scan', directory, '--source', 'x'])).status).toBe(2)
+
+  const wide = ['--access-level', 'full-access', '--json']
+  const nobody = (await run(['token', 'create', 'e', ...wide])).json()
+  const refused = await mintmark([...scan, '--json'], {
+    env: { ...env, MINTMARK_TOKEN: nobody.secret },
+  })
+  expect(refused.json()).toMatchObject({
+    findings: [{ done: null }, { done: null }],
+    problems: [{ path: null, message: expect.stringContaining('leak-reporter') }],
+  })
+})

@@ -54,7 +54,7 @@ it('--verify marks which are alive, as far as the server says', async () => {
   // Bound to addresses that are not ours, it is alive all the same; client secrets are no tokens.
   expect(lives(full.json())).toEqual([true, true, false, null, false, false, true])
   const shown = await scan(adminToken)
-  expect(shown.stdout).toMatch(/^WHERE +KIND +SECRET +ALIVE\n/)
+  expect(shown.stdout).toMatch(/^WHERE +KIND +SECRET +ALIVE +TOKEN\n/)
   expect(shown.stdout).toContain('6 secrets in 7 places, 2 alive.')
   expect(secrets.filter((secret) => (full.stdout + shown.stdout).includes(secret))).toEqual([])
   expect((await scan(adminToken, '--sarif')).stdout).toContain('It is alive.')

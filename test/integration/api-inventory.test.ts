@@ -175,6 +175,20 @@ test('counts and figures fit the list', async () => {
   expectProblem(await call('GET', '/api/v1/tokens/stats?by=digest'), 400, 'invalid_input')
 })
 
+test('figures by end go by time, with what never ends last', async () => {
+  const ends = [null, '2031-05-31T23:00:00Z', null, '2030-09-01T00:00:00Z', '2031-05-01T00:00:00Z']
+  const { id: ownerId } = await server.makeUser({ username: 'ender' })
+  for (const [i, expiresAt] of [...ends, null].entries()) {
+    await makeToken(server, { ownerId, name: `end ${i}`, expiresAt })
+  }
+  const { body } = await call('GET', `/api/v1/tokens/stats?by=expires&${q('owner:ender name~end')}`)
+  expect(body.figures).toEqual([
+    { value: '2030-09', id: null, count: 1 },
+    { value: '2031-05', id: null, count: 2 },
+    { value: null, id: null, count: 3 },
+  ])
+})
+
 describe('an export', () => {
   const exported = (query: string) => server.call('GET', `/api/v1/tokens/export?${query}`)
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { AuditQuery, Checkpoint, Client, SubjectType } from '@mintmark/sdk'
 import type { Command } from 'commander'
+import { createBar } from '../bar.ts'
 import { branch, leaf } from '../command.ts'
 import { connect } from '../connect.ts'
 import { REFUSED, wrongUsage } from '../failure.ts'
@@ -150,16 +151,13 @@ function verifyTrail(audit: Command, terminal: Terminal): void {
   })
     .option('--checkpoints <file>', 'checkpoints that were kept elsewhere')
     .action(async (options: VerifyOptions) => {
-      const { stderr } = terminal
-      const onProgress = (records: number) => {
-        if (stderr.isTTY) stderr.write(`\r${records} records `)
-      }
+      const bar = createBar(terminal)
+      const onProgress = (records: number) => bar.show({ text: `${records} records` })
       const checkpoints =
         options.checkpoints === undefined ? [] : readCheckpoints(options.checkpoints)
       const verdict = await withCore(terminal, (core) =>
         core.verifyAudit({ checkpoints, onProgress }),
-      )
-      if (stderr.isTTY) stderr.write('\r')
+      ).finally(bar.clear)
       answer(terminal, {
         ...options,
         document: verdict,

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { Client } from '@mintmark/sdk'
 import { type Command, InvalidArgumentError } from 'commander'
+import { createBar } from '../bar.ts'
 import { branch, leaf } from '../command.ts'
 import { connect, connectTo } from '../connect.ts'
 import { CliError, REFUSED } from '../failure.ts'
@@ -50,7 +51,11 @@ export function drillCommands(program: Command, terminal: Terminal): void {
     .action(async (options: DrillOptions) => {
       const client = connect(terminal)
       const nodes = await nodesOf(terminal, client, options.nodes)
-      const found = await run({ terminal, client, nodes, count: options.count })
+      const { count } = options
+      const bar = createBar(terminal)
+      const onProgress = (done: number) =>
+        bar.show({ share: done / count, text: `${done} of ${count} tokens revoked` })
+      const found = await run({ terminal, client, nodes, count, onProgress }).finally(bar.clear)
       const document = {
         nodes: nodes.map(({ address }) => address),
         revocations: found.latenciesMs.length,
@@ -99,11 +104,13 @@ async function run({
   client,
   nodes,
   count,
+  onProgress,
 }: {
   terminal: Terminal
   client: Client
   nodes: readonly DrillNode[]
   count: number
+  onProgress: (done: number) => void
 }): Promise<Found> {
   const found: Found = { latenciesMs: [], notAcknowledged: 0, asked: 0, staleYes: [] }
   const name = `drill ${randomBytes(4).toString('hex')}`
@@ -128,7 +135,7 @@ async function run({
       found.latenciesMs.push(performance.now() - began)
       if (acknowledged < all) found.notAcknowledged++
       else await probe(found, { nodes, id, secret })
-      showProgress(terminal, found.latenciesMs.length, count)
+      onProgress(found.latenciesMs.length)
     }
   }
   return found
@@ -157,11 +164,6 @@ async function probe(
       if (active) found.staleYes.push({ tokenId: id, address })
     }),
   )
-}
-
-function showProgress({ stderr }: Terminal, done: number, count: number): void {
-  if (!stderr.isTTY || (done % 10 !== 0 && done !== count)) return
-  stderr.write(`\r\u001b[K${done === count ? '' : `${done} of ${count} tokens revoked`}`)
 }
 
 function asText(found: Found, nodes: readonly DrillNode[]): string {

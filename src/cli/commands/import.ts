@@ -12,7 +12,7 @@ import { note, type Terminal } from '../terminal.ts'
 import { oneOf } from '../values.ts'
 
 const BATCH = 200
-const SHOWN_REFUSALS = 20
+const SHOWN_REASONS = 20
 const formatOf = oneOf(['csv', 'jsonl'] as const)
 const ownerKindOf = oneOf(['service', 'person', 'user'] as const)
 
@@ -140,6 +140,9 @@ function report(
   const refused = verdicts
     .filter(({ outcome }) => outcome === 'refused')
     .sort((a, b) => a.row - b.row)
+  const reasons = [...Map.groupBy(refused, ({ message }) => message ?? '')]
+    .map(([why, rows]) => ({ why, rows }))
+    .toSorted((a, b) => b.rows.length - a.rows.length)
   const dryRun = options.dryRun === true
   answer(terminal, {
     ...options,
@@ -151,18 +154,34 @@ function report(
           ? []
           : [
               tableOr(terminal, {
-                rows: refused.slice(0, SHOWN_REFUSALS),
+                rows: reasons.slice(0, SHOWN_REASONS),
                 empty: '',
                 columns: [
-                  { title: 'ROW', of: ({ row }) => String(row), whole: true },
-                  { title: 'WHY', of: ({ message }) => message ?? '' },
+                  { title: 'ROWS', of: ({ rows }) => String(rows.length), whole: true },
+                  { title: 'FIRST', of: ({ rows }) => String(rows[0]?.row), whole: true },
+                  { title: 'WHY', of: ({ why }) => why },
                 ],
               }),
             ]),
       ].join('\n'),
   })
-  if (refused.length > SHOWN_REFUSALS && options.json !== true) {
-    note(terminal, `${refused.length - SHOWN_REFUSALS} more: see them all with --report.`)
+  if (options.json !== true) for (const line of waysOut(refused, options)) note(terminal, line)
+  if (reasons.length > SHOWN_REASONS && options.json !== true) {
+    note(terminal, `${reasons.length - SHOWN_REASONS} more reasons: see them all with --report.`)
   }
   if (refused.length > 0) process.exitCode = REFUSED
+}
+
+/** Options that would have let rows in. */
+function waysOut(
+  refused: readonly ImportRowVerdict[],
+  { createOwners, createGroups }: ImportOptions,
+): string[] {
+  const lacks = (what: string) =>
+    refused.some(({ code, message }) => code === 'not_found' && message?.includes(what) === true)
+  const options = [
+    ...(createOwners === undefined && lacks('There is no user') ? ['--create-owners service'] : []),
+    ...(createGroups !== true && lacks('There is no group') ? ['--create-groups'] : []),
+  ]
+  return options.length === 0 ? [] : [`What is missing is made with ${options.join(' ')}.`]
 }

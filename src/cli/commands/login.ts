@@ -1,11 +1,11 @@
-import { type Credentials, MintmarkError, type Session } from '@mintmark/sdk'
+import { type Client, type Credentials, MintmarkError, type Session } from '@mintmark/sdk'
 import type { Command } from 'commander'
 import { type ChangeOption, changing } from '../change.ts'
 import { leaf } from '../command.ts'
 import { connect, connectWithoutToken } from '../connect.ts'
-import { CliError } from '../failure.ts'
+import { CliError, wrongUsage } from '../failure.ts'
 import { answer, answerSecret, type JsonOption } from '../output.ts'
-import { ask, askNewPassword, linesOf } from '../prompt.ts'
+import { ask, chooseNewPassword, linesOf } from '../prompt.ts'
 import { facts } from '../table.ts'
 import { note, type Terminal } from '../terminal.ts'
 import { visible } from '../text.ts'
@@ -56,6 +56,8 @@ export function loginCommands(program: Command, terminal: Terminal): void {
     })
   })
 
+  passwordCommand(program, terminal)
+
   leaf(program, 'whoami', {
     summary: 'Show whose token MINTMARK_TOKEN is, and what it may do',
   }).action(async (options: JsonOption) => {
@@ -87,26 +89,64 @@ async function logIn(
   const name = username ?? (await ask(terminal, 'Username'))
   const lines = options.passwordStdin === true ? await linesOf(terminal) : undefined
   const password =
-    lines === undefined ? await ask(terminal, 'Password', { hidden: true }) : (lines[0] ?? '')
+    lines === undefined ? await ask(terminal, 'Password', { hidden: true }) : firstLine(lines)
   const credentials: Credentials = { username: name, password }
   try {
     return await session.login(credentials)
   } catch (error) {
     if (!(error instanceof MintmarkError && error.code === 'password_change_required')) throw error
   }
-  const newPassword = await replacement(terminal, lines)
-  return session.login({ ...credentials, newPassword })
+  const withNew = (newPassword: string) => session.login({ ...credentials, newPassword })
+  if (lines !== undefined) return withNew(secondLine(lines))
+  note(terminal, 'This password works once. Choose your own.')
+  return chooseNewPassword(terminal, withNew)
 }
 
-async function replacement(terminal: Terminal, lines: string[] | undefined): Promise<string> {
-  if (lines === undefined) {
-    note(terminal, 'This password works once. Choose your own.')
-    return askNewPassword(terminal)
-  }
-  const [, second = ''] = lines
+function secondLine([, second = '']: string[]): string {
   if (second !== '') return second
   throw new CliError(
     'password_change_required',
     'This password must be replaced. Give the new one as the second line of stdin, or log in on a terminal.',
   )
+}
+
+/** The password that a script gives. */
+function firstLine([first = '']: string[]): string {
+  if (first !== '') return first
+  throw wrongUsage('There is no password: the first line of stdin is empty.')
+}
+
+function passwordCommand(program: Command, terminal: Terminal): void {
+  changing(program, 'password', {
+    summary: 'Change your own password, and end your other logins',
+    details:
+      'With a session in MINTMARK_TOKEN, as `mintmark login` gives one. Who has forgotten theirs asks an administrator: `mintmark user reset-password`.',
+    examples: ['mintmark password', 'mintmark password --password-stdin < old-and-new.txt'],
+  })
+    .option('--password-stdin', 'read the current password and the new one from two lines of stdin')
+    .action(async (options: ChangeOption & LoginOptions) => {
+      const { session } = connect(terminal, options)
+      await changePassword(terminal, { session, options })
+      answer(terminal, {
+        ...options,
+        document: { changed: true },
+        text: () => 'Your password is changed. Your other logins have ended.',
+      })
+    })
+}
+
+async function changePassword(
+  terminal: Terminal,
+  { session, options }: { session: Client['session']; options: LoginOptions },
+): Promise<void> {
+  const change = (currentPassword: string, newPassword: string) =>
+    session.changePassword({ currentPassword, newPassword })
+  if (options.passwordStdin === true) {
+    const lines = await linesOf(terminal)
+    const [, next = ''] = lines
+    if (next === '') throw wrongUsage('There is no new password: it is the second line of stdin.')
+    return change(firstLine(lines), next)
+  }
+  const current = await ask(terminal, 'Current password', { hidden: true })
+  return chooseNewPassword(terminal, (next) => change(current, next))
 }

@@ -6,7 +6,7 @@ import { connect } from '../connect.ts'
 import { answer, type JsonOption, tableOr } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { visible } from '../text.ts'
-import { durationSeconds, oneOf, seconds } from '../values.ts'
+import { durationSeconds, inWords, oneOf, seconds } from '../values.ts'
 
 const KINDS: readonly TokenKind[] = [
   'api',
@@ -148,7 +148,7 @@ function sayingOf(rule: TokenRule): string {
   const list = (what: string, values: string[] | null) =>
     values === null ? [] : [`${what} ${values.length === 0 ? 'none' : values.join(' ')}`]
   const time = (what: string, value: number | null) =>
-    value === null ? [] : [`${what} ${value} s`]
+    value === null ? [] : [`${what} ${inWords(value)}`]
   const { rate } = rule
   const sayings = [
     ...time('at most', rule.maxTtlSeconds),
@@ -159,8 +159,10 @@ function sayingOf(rule: TokenRule): string {
     ...list('roles', rule.roles),
     ...list('scopes', rule.scopes),
     ...(rule.createdBy === 'anyone' ? [] : [`created by ${rule.createdBy}`]),
-    ...(rate === null ? [] : [`${rate.requests} uses in ${rate.windowSeconds} s`]),
-    ...(rule.noticeSeconds.length === 0 ? [] : [`notice ${rule.noticeSeconds.join(' ')} s`]),
+    ...(rate === null ? [] : [`${rate.requests} uses in ${inWords(rate.windowSeconds)}`]),
+    ...(rule.noticeSeconds.length === 0
+      ? []
+      : [`notice ${rule.noticeSeconds.map(inWords).join(', ')}`]),
   ]
   return sayings.length === 0 ? 'nothing' : sayings.join('; ')
 }

@@ -7,7 +7,7 @@ import { wrongUsage } from '../failure.ts'
 import { answer, type JsonOption } from '../output.ts'
 import { facts } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
-import { durationSeconds } from '../values.ts'
+import { durationSeconds, inWords } from '../values.ts'
 import { ruleCommands } from './policy-rule.ts'
 import { testPolicy } from './policy-test.ts'
 
@@ -105,9 +105,5 @@ function spelledValue(key: string, value: Value): string {
 /** Seconds are exact, days are what people think in. */
 function withDays(key: string, value: boolean | number | string): string {
   if (typeof value !== 'number' || !key.endsWith('Seconds') || value < 7200) return String(value)
-  const hours = value / 3600
-  const days = hours / 24
-  const rounded =
-    days >= 2 ? `${Number(days.toFixed(1))} days` : `${Number(hours.toFixed(1))} hours`
-  return `${value} (${rounded})`
+  return `${value} (${inWords(value)})`
 }

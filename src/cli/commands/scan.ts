@@ -12,6 +12,7 @@ import { bytesIn, scanFiles } from '../scan/files.ts'
 import { objectsIn, scanHistory, scanStaged } from '../scan/history.ts'
 import type { Candidate } from '../scan/matches.ts'
 import { counted, describeSurvey, documentOf } from '../scan/report.ts'
+import { reportLeaks } from '../scan/report-leaks.ts'
 import { sarifOf } from '../scan/sarif.ts'
 import { createSurveyor, type Survey, type Surveyor } from '../scan/survey.ts'
 import { note, type Terminal } from '../terminal.ts'
@@ -25,6 +26,8 @@ interface ScanOptions extends JsonOption {
   baseline?: string
   writeBaseline?: boolean
   verify?: boolean
+  report?: boolean
+  source?: string
   sarif?: boolean
 }
 
@@ -41,6 +44,7 @@ export function scanCommand(program: Command, terminal: Terminal): void {
       'mintmark scan .',
       'mintmark scan --git --baseline .mintmark-baseline.json',
       'mintmark scan --staged',
+      'mintmark scan --git --report --source web.git',
       'kubectl logs deploy/web | mintmark scan -',
       "mintmark scan . --exclude node_modules --exclude 'docs/**/*.pdf' --sarif > scan.sarif",
     ],
@@ -60,6 +64,11 @@ export function scanCommand(program: Command, terminal: Terminal): void {
     .option('--baseline <file>', 'leave out the secrets that this file knows')
     .option('--write-baseline', 'add what was found to the baseline, and end with status 0')
     .option('--verify', 'ask the server of MINTMARK_URL which of them are alive')
+    .option('--report', 'report them as leaked, so that the server stops them as the policy says')
+    .option(
+      '--source <text>',
+      'with --report: what found them, such as a repository (default: scan)',
+    )
     .addOption(new Option('--sarif', 'print SARIF 2.1.0').conflicts('json'))
     .action(async (paths: string[], options: ScanOptions) => {
       try {
@@ -84,6 +93,9 @@ function targets(paths: string[], options: ScanOptions): string[] {
     throw wrongUsage('--write-baseline needs the name of the file: --baseline <file>.')
   }
   if (isGit(options) && paths.includes(STDIN)) throw wrongUsage('There is no repository on stdin.')
+  if (options.source !== undefined && options.report !== true) {
+    throw wrongUsage('--source is for --report.')
+  }
   if (paths.length > 0) return paths
   if (isGit(options)) return ['.']
   throw wrongUsage('Say what to scan: a path, or - for stdin.')
@@ -100,7 +112,8 @@ async function scan(
   { paths, options }: { paths: string[]; options: ScanOptions },
 ): Promise<number> {
   // Before the long work, so that what is missing is told at once.
-  const client = options.verify === true ? connect(terminal) : undefined
+  const asks = options.verify === true || options.report === true
+  const client = asks ? connect(terminal) : undefined
   const survey = await surveyOf(terminal, { paths, options, client })
   const { baseline } = options
   if (baseline !== undefined && options.writeBaseline === true) {
@@ -128,7 +141,11 @@ async function surveyOf(
   } finally {
     progress.clear()
   }
-  if (client !== undefined) await markAlive(client, surveyor.survey)
+  if (client === undefined) return surveyor.survey
+  if (options.verify === true) await markAlive(client, surveyor.survey)
+  if (options.report === true) {
+    await reportLeaks(client, surveyor.survey, options.source ?? 'scan')
+  }
   return surveyor.survey
 }
 

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { styleText } from 'node:util'
 import type { AccessLevel, Mode, NewChild, NewSignedToken, Token, TokenTree } from '@mintmark/sdk'
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { leaf, repeated } from '../command.ts'
 import { connect } from '../connect.ts'
-import { tokenId } from '../names.ts'
+import { tokenIdOf } from '../names.ts'
 import { answer, answerSecret, type JsonOption, minute } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { visible } from '../text.ts'
@@ -12,6 +12,8 @@ import { answerToken } from '../token-text.ts'
 import { expiry, groupGrants, jsonObject, oneOf, seconds } from '../values.ts'
 
 const accessLevelOf = oneOf<AccessLevel>(['READ_ONLY', 'FULL_ACCESS'])
+
+const LONGEST_TTL_SECONDS = 900
 
 interface NarrowingOptions extends JsonOption {
   accessLevel?: AccessLevel
@@ -82,7 +84,7 @@ export function childTokenCommands(token: Command, terminal: Terminal): void {
     }),
   )
     .requiredOption('--audience <service>', 'the one service that it is for')
-    .option('--ttl <time>', 'how long it lives: 30s, 15m at most (default: 5m)', seconds)
+    .option('--ttl <time>', 'how long it lives: 30s, 15m at most (default: 5m)', ttlOf)
     .action(async (options: SignOptions) => {
       const { audience, ttl } = options
       const wish: NewSignedToken = {
@@ -105,11 +107,19 @@ export function childTokenCommands(token: Command, terminal: Terminal): void {
     details: 'Revoking a token kills everything below it.',
     examples: ['mintmark token tree <id>'],
   })
-    .argument('<id>', 'id of the token')
+    .argument('<id>', 'id of the token, or self for the one in use')
     .action(async (id: string, options: JsonOption) => {
-      const tree = await connect(terminal).tokens.tree(tokenId(id))
+      const client = connect(terminal)
+      const tree = await client.tokens.tree(await tokenIdOf(client, id))
       answer(terminal, { ...options, document: tree, text: () => drawn(tree, terminal) })
     })
+}
+
+/** Signed tokens live for minutes; a service that does not ask learns late of what it is not told. */
+function ttlOf(text: string): number {
+  const ttl = seconds(text)
+  if (ttl >= 1 && ttl <= LONGEST_TTL_SECONDS) return ttl
+  throw new InvalidArgumentError('Say a time from 1s to 15m.')
 }
 
 function narrowing(command: Command): Command {

@@ -1,11 +1,11 @@
 import { styleText } from 'node:util'
-import type { ExplainedVerdict, Explanation } from '@mintmark/sdk'
+import type { Client, ExplainedVerdict, Explanation } from '@mintmark/sdk'
 import type { Command } from 'commander'
 import { leaf } from '../command.ts'
 import { connect } from '../connect.ts'
 import { aboutSecret, type DemandOptions, demandOf } from '../demand.ts'
 import { REFUSED, wrongUsage } from '../failure.ts'
-import { tokenId } from '../names.ts'
+import { tokenIdOf } from '../names.ts'
 import { answer, type JsonOption } from '../output.ts'
 import { presentedSecret } from '../presented-secret.ts'
 import { facts } from '../table.ts'
@@ -15,7 +15,6 @@ import { rightsFacts } from '../token-text.ts'
 
 interface ExplainOptions extends JsonOption, DemandOptions {
   id?: string
-  audience?: string
 }
 
 export function explainTokenCommand(token: Command, terminal: Terminal): void {
@@ -30,14 +29,12 @@ export function explainTokenCommand(token: Command, terminal: Terminal): void {
     ],
   })
   aboutSecret(explain)
-    .option('--audience <resource>', 'presented to this resource')
-    .option('--id <id>', 'the token of this id, instead of a secret')
+    .option('--id <id>', 'the token of this id instead of a secret; self: the one in use')
     .action(async (argument: string | undefined, options: ExplainOptions) => {
-      const { audience } = options
-      const explained = await connect(terminal).tokens.explain({
-        ...(await subjectOf(terminal, argument, options)),
+      const client = connect(terminal)
+      const explained = await client.tokens.explain({
+        ...(await subjectOf(terminal, { client, argument, options })),
         ...demandOf(options),
-        ...(audience === undefined ? {} : { audience }),
       })
       answer(terminal, {
         ...options,
@@ -50,11 +47,12 @@ export function explainTokenCommand(token: Command, terminal: Terminal): void {
 
 async function subjectOf(
   terminal: Terminal,
-  argument: string | undefined,
-  { id, env }: ExplainOptions,
+  wish: { client: Client; argument: string | undefined; options: ExplainOptions },
 ): Promise<{ token: string } | { tokenId: string }> {
+  const { client, argument, options } = wish
+  const { id, env } = options
   if (id === undefined) return { token: await presentedSecret(terminal, { argument, env }) }
-  if (argument === undefined && env === undefined) return { tokenId: tokenId(id) }
+  if (argument === undefined && env === undefined) return { tokenId: await tokenIdOf(client, id) }
   throw wrongUsage('Name the token by its secret or by its id, not by both.')
 }
 

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
 import type { TokenStatsBy } from '@mintmark/sdk'
 import type { Command } from 'commander'
+import { barColumn } from '../bars.ts'
 import { explained, leaf } from '../command.ts'
 import { connect } from '../connect.ts'
 import { answer, type JsonOption, tableOr } from '../output.ts'
+import { pointing } from '../pointing.ts'
 import { note, type Terminal } from '../terminal.ts'
 import { visible } from '../text.ts'
 import { oneOf } from '../values.ts'
@@ -27,7 +29,9 @@ const BY: readonly TokenStatsBy[] = [
   'scope',
   'via',
   'month',
+  'expires',
 ]
+const BY_HELP = `${BY.slice(0, -2).join(', ')}, month (of creation) or expires (by month)`
 const FORMATS = ['csv', 'jsonl'] as const
 type Format = (typeof FORMATS)[number]
 
@@ -46,7 +50,8 @@ function countTokens(token: Command, terminal: Terminal): void {
   })
   withFilter(command).action(async (query: string[], options: JsonOption & TokenFilterOptions) => {
     const client = connect(terminal)
-    const counted = await client.tokens.count(await filterOf(client, { query, options }))
+    const filter = await filterOf(client, { query, options })
+    const counted = await pointing(filter.q, () => client.tokens.count(filter))
     answer(terminal, { ...options, document: counted, text: () => String(counted.count) })
   })
 }
@@ -59,15 +64,15 @@ function tokenStats(token: Command, terminal: Terminal): void {
   const command = leaf(token, 'stats', {
     summary: 'How many of the tokens that a query means have each value',
     details: QUERY_HELP,
-    examples: ['mintmark token stats --by state', 'mintmark token stats state:active --by owner'],
+    examples: ['mintmark token stats --by state', 'mintmark token stats state:active --by expires'],
   })
   withFilter(command)
-    .requiredOption('--by <what>', BY.join(', '), oneOf(BY))
+    .requiredOption('--by <what>', BY_HELP, oneOf(BY))
     .action(async (query: string[], options: StatsOptions) => {
       const client = connect(terminal)
       const { by } = options
       const filter = await filterOf(client, { query, options })
-      const stats = await client.tokens.stats({ ...filter, by })
+      const stats = await pointing(filter.q, () => client.tokens.stats({ ...filter, by }))
       answer(terminal, {
         ...options,
         document: stats,
@@ -81,6 +86,7 @@ function tokenStats(token: Command, terminal: Terminal): void {
                 of: ({ value, id }) => value ?? id ?? NO_VALUE[by] ?? '-',
               },
               { title: 'TOKENS', of: ({ count }) => String(count), whole: true },
+              barColumn(stats.figures, ({ count }) => count),
             ],
           }),
       })
@@ -93,6 +99,7 @@ function tokenStats(token: Command, terminal: Terminal): void {
 /** What it means that there is no value. */
 const NO_VALUE: Partial<Record<TokenStatsBy, string>> = {
   client: '(no client)',
+  expires: 'never',
   group: "(all of the owner's)",
   role: "(all of the owner's)",
   scope: "(all of the owner's)",
@@ -120,9 +127,11 @@ function exportTokens(token: Command, terminal: Terminal): void {
       const client = connect(terminal)
       const { format, sort } = options
       const filter = await filterOf(client, { query, options, sort })
-      for await (const text of client.tokens.exportFile({ ...filter, format })) {
-        await write(terminal, text)
-      }
+      await pointing(filter.q, async () => {
+        for await (const text of client.tokens.exportFile({ ...filter, format })) {
+          await write(terminal, text)
+        }
+      })
     })
 }
 

@@ -5,6 +5,7 @@ import { connect } from '../connect.ts'
 import { type ListOptions, paged, printList } from '../list.ts'
 import { tokenId, userIdOf } from '../names.ts'
 import { answer, day, type JsonOption, minute, orDash } from '../output.ts'
+import { pointing } from '../pointing.ts'
 import type { Terminal } from '../terminal.ts'
 import { aboutToken } from '../token-text.ts'
 import { oneOf } from '../values.ts'
@@ -72,7 +73,7 @@ export function readTokenCommands(token: Command, terminal: Terminal): void {
     const client = connect(terminal)
     const filter = await filterOf(client, { query, options, sort: options.sort })
     await printList(terminal, options, {
-      list: (page) => client.tokens.list({ ...page, ...filter }),
+      list: (page) => pointing(filter.q, () => client.tokens.list({ ...page, ...filter })),
       empty: 'No tokens match. Make one: mintmark token create <name>',
       columns: [
         { title: 'ID', of: (row) => row.id, whole: true },

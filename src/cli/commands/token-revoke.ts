@@ -9,6 +9,7 @@ import { CliError, wrongUsage } from '../failure.ts'
 import { aboutJob, followJob } from '../follow-job.ts'
 import { tokenId } from '../names.ts'
 import { answer } from '../output.ts'
+import { pointing } from '../pointing.ts'
 import { confirm } from '../prompt.ts'
 import { note, type Terminal } from '../terminal.ts'
 import { expiresAt, expiry } from '../values.ts'
@@ -104,7 +105,7 @@ function bulkOptions(command: Command): Command {
 
 async function runBulk(terminal: Terminal, wish: BulkWish, options: BulkOptions): Promise<void> {
   const client = connect(terminal, options)
-  const radius = await client.tokens.bulkDryRun(wish)
+  const radius = await pointing(wish.q, () => client.tokens.bulkDryRun(wish))
   if (options.dryRun === true) {
     answerBlastRadius(terminal, options, radius)
     return

@@ -99,7 +99,7 @@ function spelled(terminal: Terminal, rotation: Rotation): string {
     facts([
       ['old token', `${old.id} ${old.preview}, ${old.state}`],
       ['successor', `${successor.id} ${successor.preview}, ${successor.state}`],
-      ['old secret stops', endsAt],
+      [old.state === 'active' ? 'old secret stops' : 'old secret stopped', endsAt],
       ['last used', old.lastUsedAt ?? 'never'],
       ['safe to finish', `${safeToFinish ? 'yes' : 'no'}: ${reason}`],
     ]),

@@ -1,9 +1,11 @@
 import type { UseBy, UseSeries, UseSpan, UseStep } from '@mintmark/sdk'
 import type { Command } from 'commander'
+import { barColumn } from '../bars.ts'
 import { leaf } from '../command.ts'
 import { connect } from '../connect.ts'
-import { tokenId } from '../names.ts'
+import { tokenIdOf } from '../names.ts'
 import { answer, type JsonOption, minute, tableOr } from '../output.ts'
+import { pointing } from '../pointing.ts'
 import { sparkline } from '../sparkline.ts'
 import { facts } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
@@ -25,9 +27,10 @@ export function tokenUseCommands(token: Command, terminal: Terminal): void {
     summary: 'Show how often a token was used and refused, over time',
     details: 'As of the last ten seconds.',
     examples: ['mintmark token use <id>', 'mintmark token use <id> --from 30d --step day'],
-  }).argument('<id>', 'id of the token')
+  }).argument('<id>', 'id of the token, or self for the one in use')
   withSpan(use, terminal).action(async (id: string, options: SpanOptions) => {
-    const document = await connect(terminal).tokens.use(tokenId(id), spanOf(options))
+    const client = connect(terminal)
+    const document = await client.tokens.use(await tokenIdOf(client, id), spanOf(options))
     answer(terminal, { ...options, document, text: () => plotted(document) })
   })
 
@@ -43,7 +46,9 @@ export function tokenUseCommands(token: Command, terminal: Terminal): void {
     async (by: UseBy, query: string[], options: SpanOptions & TokenFilterOptions) => {
       const client = connect(terminal)
       const filter = await filterOf(client, { query, options })
-      const document = await client.tokens.useBy({ ...filter, ...spanOf(options), by })
+      const document = await pointing(filter.q, () =>
+        client.tokens.useBy({ ...filter, ...spanOf(options), by }),
+      )
       const table = () =>
         tableOr(terminal, {
           rows: document.figures,
@@ -51,6 +56,7 @@ export function tokenUseCommands(token: Command, terminal: Terminal): void {
             { title: by.toUpperCase(), of: (row) => row.value },
             { title: 'USES', of: (row) => String(row.uses), whole: true },
             { title: 'REFUSED', of: (row) => String(row.refused), whole: true },
+            barColumn(document.figures, ({ uses }) => uses),
           ],
           empty: 'Nothing was used.',
         })

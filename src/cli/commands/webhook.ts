@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type {
   Delivery,
   DeliveryState,
+  DeliveryWithAttempts,
   EventType,
   IssuedWebhook,
   Webhook,
@@ -12,6 +13,7 @@ import { branch, leaf, repeated } from '../command.ts'
 import { connect } from '../connect.ts'
 import { REFUSED, wrongUsage } from '../failure.ts'
 import { type ListOptions, paged, printList } from '../list.ts'
+import { deliveryId, webhookId } from '../names.ts'
 import { answer, answerSecret, type JsonOption, minute, orDash, tableOr } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import { facts } from '../table.ts'
@@ -103,7 +105,7 @@ function showWebhook(webhook: Command, terminal: Terminal): void {
   leaf(webhook, 'show', { summary: 'Show everything about a webhook but its secret' })
     .argument('<id>', 'id of the webhook')
     .action(async (id: string, options: JsonOption) => {
-      const found = await connect(terminal).webhooks.get(id)
+      const found = await connect(terminal).webhooks.get(webhookId(id))
       answer(terminal, { ...options, document: found, text: () => aboutWebhook(found) })
     })
 }
@@ -154,7 +156,7 @@ function updateWebhook(webhook: Command, terminal: Terminal): void {
         ...(disable === true ? { state: 'disabled' } : {}),
       }
       if (Object.keys(edit).length === 0) throw wrongUsage('Say what to change.')
-      const changed = await connect(terminal).webhooks.update(id, edit)
+      const changed = await connect(terminal).webhooks.update(webhookId(id), edit)
       answer(terminal, { ...options, document: changed, text: () => aboutWebhook(changed) })
     })
 }
@@ -171,7 +173,7 @@ function rotateWebhook(webhook: Command, terminal: Terminal): void {
       const { overlap } = options
       const wish = overlap === undefined ? {} : { overlapSeconds: overlap }
       const once = { idempotencyKey: randomUUID() }
-      const next = await connect(terminal).webhooks.rotateSecret(id, wish, once)
+      const next = await connect(terminal).webhooks.rotateSecret(webhookId(id), wish, once)
       answerIssued(terminal, { options, webhook: next, verb: 'Replaced the secret of' })
     })
 }
@@ -183,7 +185,7 @@ function testWebhook(webhook: Command, terminal: Terminal): void {
   })
     .argument('<id>', 'id of the webhook')
     .action(async (id: string, options: JsonOption) => {
-      const attempt = await connect(terminal).webhooks.test(id)
+      const attempt = await connect(terminal).webhooks.test(webhookId(id))
       const text = () =>
         attempt.error === null
           ? `It arrived: ${attempt.status}, after ${attempt.durationMs} ms.`
@@ -199,7 +201,7 @@ function deleteWebhook(webhook: Command, terminal: Terminal): void {
     .option('--yes', 'do not ask')
     .action(async (id: string, options: JsonOption & { yes?: boolean }) => {
       const { webhooks } = connect(terminal)
-      const found = await webhooks.get(id)
+      const found = await webhooks.get(webhookId(id))
       const question = `Delete the webhook to ${visible(found.url)} and what waits for it?`
       await confirm(terminal, { yes: options.yes, question })
       await webhooks.delete(id)
@@ -222,7 +224,7 @@ function deliveryCommands(webhook: Command, terminal: Terminal): void {
     async (options: ListOptions & { webhook?: string; state?: DeliveryState }) => {
       const { deliveries } = connect(terminal)
       const filter = {
-        ...(options.webhook === undefined ? {} : { webhookId: options.webhook }),
+        ...(options.webhook === undefined ? {} : { webhookId: webhookId(options.webhook) }),
         ...(options.state === undefined ? {} : { state: options.state }),
       }
       await printList(terminal, options, {
@@ -240,18 +242,54 @@ function deliveryCommands(webhook: Command, terminal: Terminal): void {
       })
     },
   )
+  leaf(webhook, 'delivery', {
+    summary: 'Show a delivery with its attempts: when, and what came of each',
+    examples: ['mintmark webhook delivery <delivery>'],
+  })
+    .argument('<delivery>', 'id of the delivery')
+    .action(async (id: string, options: JsonOption) => {
+      const found = await connect(terminal).deliveries.get(deliveryId(id))
+      answer(terminal, { ...options, document: found, text: () => aboutDelivery(terminal, found) })
+    })
+
   leaf(webhook, 'redeliver', {
     summary: 'Try a delivery that has ended once more',
     examples: ['mintmark webhook redeliver <delivery>'],
   })
     .argument('<delivery>', 'id of the delivery')
     .action(async (id: string, options: JsonOption) => {
-      const document = await connect(terminal).deliveries.redeliver(id)
+      const document = await connect(terminal).deliveries.redeliver(deliveryId(id))
       answer(terminal, { ...options, document, text: () => `${id} is in line again.` })
     })
 }
 
-function lastOf({ status, error }: Delivery): string {
+function aboutDelivery(terminal: Terminal, delivery: DeliveryWithAttempts): string {
+  const { log } = delivery
+  return [
+    facts([
+      ['id', delivery.id],
+      ['event', delivery.eventId],
+      ['webhook', delivery.webhookId],
+      ['state', delivery.state],
+      ['made', delivery.createdAt],
+      ['next try', delivery.nextAttemptAt ?? undefined],
+      ['ended', delivery.endedAt ?? undefined],
+    ]),
+    '',
+    tableOr(terminal, {
+      rows: log,
+      empty: 'It was not tried yet.',
+      columns: [
+        { title: 'TRY', of: ({ number }) => String(number), whole: true },
+        { title: 'AT', of: ({ at }) => minute(at), whole: true },
+        { title: 'TOOK', of: ({ durationMs }) => `${durationMs} ms`, whole: true },
+        { title: 'ANSWER', of: lastOf },
+      ],
+    }),
+  ].join('\n')
+}
+
+function lastOf({ status, error }: Pick<Delivery, 'status' | 'error'>): string {
   return orDash(error ?? (status === null ? null : String(status)))
 }
 

@@ -43,7 +43,10 @@ export async function markAlive(client: Client, survey: Survey): Promise<void> {
   async function ask(sha256: string, findings: Finding[]): Promise<void> {
     const token = survey.secrets.get(sha256) ?? ''
     const verdict = await client.tokens.verify({ token })
-    for (const finding of findings) finding.alive = lifeOf(verdict)
+    for (const finding of findings) {
+      finding.alive = lifeOf(verdict)
+      if (verdict.active) finding.tokenId = verdict.tokenId
+    }
   }
 }
 

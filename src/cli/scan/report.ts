@@ -1,4 +1,4 @@
-import { tableOr } from '../output.ts'
+import { orDash, tableOr } from '../output.ts'
 import type { Column } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
 import { SHORT } from './history.ts'
@@ -47,6 +47,12 @@ function columnsFor(findings: readonly Finding[]): Column<Finding>[] {
     whole: true,
   }
   const alive: Column<Finding> = { title: 'ALIVE', of: lifeOf, whole: true }
+  const token: Column<Finding> = {
+    title: 'TOKEN',
+    of: ({ tokenId }) => orDash(tokenId),
+    whole: true,
+  }
+  const done: Column<Finding> = { title: 'DONE', of: doneTo, whole: true }
   return [
     { title: 'WHERE', of: ({ path, line, column }) => `${path}:${line}:${column}`, whole: true },
     ...(findings.some(({ git }) => git !== undefined) ? [commit] : []),
@@ -57,10 +63,24 @@ function columnsFor(findings: readonly Finding[]): Column<Finding>[] {
     },
     { title: 'SECRET', of: ({ preview }) => preview, whole: true },
     ...(findings.some(({ alive }) => alive !== undefined) ? [alive] : []),
+    ...(findings.some(({ tokenId }) => tokenId !== undefined) ? [token] : []),
+    ...(findings.some(({ done }) => done !== undefined) ? [done] : []),
   ]
 }
 
 function lifeOf({ alive }: Finding): string {
   if (alive === true) return 'yes'
   return alive === false ? 'no' : 'unknown'
+}
+
+const DONE = {
+  notify: 'told',
+  quarantine: 'quarantined',
+  revoke: 'revoked',
+  none: 'nothing to stop',
+  told: 'reported',
+} as const
+
+function doneTo({ done }: Finding): string {
+  return done === null || done === undefined ? 'not reported' : DONE[done]
 }

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import type { LeakReceipt } from '@mintmark/sdk'
 import { createFinder, type Finder, type Hit } from './finder.ts'
 import type { Candidate } from './matches.ts'
 
@@ -16,6 +17,9 @@ export interface GitObject {
   commit: string | null
 }
 
+/** What the server did with the token of a secret that was reported. */
+export type LeakOutcome = NonNullable<LeakReceipt['outcomes']>[number]['action']
+
 /** A secret that was found, without the secret. */
 export interface Finding extends Source {
   line: number
@@ -29,6 +33,13 @@ export interface Finding extends Source {
   sha256: string
   /** Undefined: not asked; null: the server does not say. */
   alive?: boolean | null
+  /** Whose secret it is, where the server says. */
+  tokenId?: string
+  /**
+   * What came of the report. Undefined: not reported; null: that failed; `told`: reported, and the server
+   * keeps to itself what it did.
+   */
+  done?: LeakOutcome | 'told' | null
 }
 
 /** What could not be done, so that "none found" is not the whole truth. */

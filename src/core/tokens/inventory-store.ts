@@ -43,12 +43,16 @@ export const FIGURES_BY = [
   'scope',
   'via',
   'month',
+  'expires',
 ] as const
 export type FiguresBy = (typeof FIGURES_BY)[number]
 
-/** So many tokens have this value: an id for owners, groups and clients, `2026-01` for months. */
+/**
+ * So many tokens have this value: an id for owners, groups and clients, `2026-01` for `month` (of creation)
+ * and `expires`.
+ */
 export interface Figure {
-  /** Undefined: no client; for roles, scopes and groups: not limited. */
+  /** Undefined: no client, no end; for roles, scopes and groups: not limited. */
   value: string | undefined
   count: number
 }

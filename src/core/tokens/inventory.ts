@@ -106,7 +106,7 @@ export async function countInventory(
 export interface InventoryFigures {
   /** How many tokens there are in all. */
   total: number
-  /** The most frequent first. */
+  /** The most frequent first; months in their order. */
   figures: Figure[]
 }
 
@@ -119,7 +119,15 @@ export async function inventoryFigures(
   const { tokens, nowMs } = await compileQuery(deps, caller, wish)
   const figures = await deps.store.inventory.figures(tokens, by, nowMs)
   const total = await deps.store.inventory.countTokens(tokens, nowMs)
-  return { total, figures: figures.toSorted(mostFirst) }
+  return { total, figures: figures.toSorted(IN_TIME.has(by) ? byTime : mostFirst) }
+}
+
+const IN_TIME: ReadonlySet<FiguresBy> = new Set(['month', 'expires'])
+
+/** What has no time at the end. */
+function byTime(a: Figure, b: Figure): number {
+  if (a.value === undefined || b.value === undefined) return a.value === undefined ? 1 : -1
+  return a.value < b.value ? -1 : 1
 }
 
 function mostFirst(a: Figure, b: Figure): number {

@@ -75,13 +75,13 @@ export const TokenStats = Type.Object({
       value: Nullable(
         Type.String({
           description:
-            'As a query says it. Null: no client; for roles, scopes and groups: not limited',
+            'As a query says it. Null: no client, no end; for roles, scopes and groups: not limited',
         }),
       ),
       id: Nullable(Type.String({ description: 'Of the owner, group or client' })),
       count: Type.Integer(),
     }),
-    { description: 'The most frequent first' },
+    { description: 'The most frequent first; months in their order' },
   ),
   others: Type.Integer({ description: 'Values that are left out because there are too many' }),
 })
