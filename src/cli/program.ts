@@ -4,6 +4,7 @@ import { adminCommands } from './commands/admin.ts'
 import { auditCommands } from './commands/audit.ts'
 import { backupCommands } from './commands/backup.ts'
 import { clientCommands } from './commands/client.ts'
+import { completionCommand } from './commands/completion.ts'
 import { configCommand } from './commands/config.ts'
 import { drillCommands } from './commands/drill.ts'
 import { eventCommands } from './commands/event.ts'
@@ -17,6 +18,7 @@ import { leakCommands } from './commands/leak.ts'
 import { loginCommands } from './commands/login.ts'
 import { migrateCommand } from './commands/migrate.ts'
 import { nodeCommands } from './commands/node.ts'
+import { overviewCommand } from './commands/overview.ts'
 import { policyCommands } from './commands/policy.ts'
 import { roleCommands } from './commands/role.ts'
 import { scanCommand } from './commands/scan.ts'
@@ -35,7 +37,8 @@ First steps:
   mintmark serve                                   run a server
   export MINTMARK_TOKEN="$(mintmark login admin)"  log in, in another terminal
   mintmark token create ci                         make a token
-  mintmark token verify                            check one`
+  mintmark token verify                            check one
+  mintmark overview                                what there is, and what to look at`
 
 /** Every command there is. Wrong usage throws, so that `main.ts` says it in one place. */
 export function createProgram(terminal: Terminal): Command {
@@ -54,6 +57,7 @@ export function createProgram(terminal: Terminal): Command {
   migrateCommand(program, terminal)
   backupCommands(program, terminal)
   loginCommands(program, terminal)
+  overviewCommand(program, terminal)
   tokenCommands(program, terminal)
   jobCommands(program, terminal)
   userCommands(program, terminal)
@@ -72,6 +76,7 @@ export function createProgram(terminal: Terminal): Command {
   leakCommands(program, terminal)
   adminCommands(program, terminal)
   scanCommand(program, terminal)
+  completionCommand(program, terminal)
   helpMarkdownCommand(program, terminal)
   return program
 }

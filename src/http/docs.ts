@@ -14,6 +14,15 @@ const REFERENCE_CSP = [
   "frame-ancestors 'none'",
 ].join('; ')
 
+const DESCRIPTION = [
+  'Issue, scope, list, verify, rotate, revoke and audit tokens.',
+  'To try operations here: log in with `POST /api/v1/login`, press *Authorize* and enter the `token` of the answer. What you do is done for real.',
+  'Errors are problem documents (RFC 9457) with a stable `code` and a `detail` that says what to do. Lists give a `nextCursor` for the next page. Creating and rotating take an `Idempotency-Key`.',
+].join('\n\n')
+
+/** There is one description to look at, so nothing to choose. */
+const PAGE_STYLE = '.swagger-ui .topbar .download-url-wrapper{display:none}'
+
 const LOGO = `<svg xmlns="http://www.w3.org/2000/svg" width="168" height="40" viewBox="0 0 168 40">
   <circle cx="20" cy="20" r="16" fill="none" stroke="#7ee0b5" stroke-width="3"/>
   <path d="M12 27V14l8 8 8-8v13" fill="none" stroke="#7ee0b5" stroke-width="3"/>
@@ -31,7 +40,7 @@ export async function registerDocs(
       info: {
         title: 'Mintmark',
         version,
-        description: 'Issue, scope, list, verify, rotate, revoke and audit tokens.',
+        description: DESCRIPTION,
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
       servers: [{ url: publicUrl }],
@@ -54,7 +63,7 @@ export async function registerDocs(
     await scope.register(swaggerUi, {
       routePrefix: '/docs',
       staticCSP: REFERENCE_CSP,
-      theme: { title: 'Mintmark API' },
+      theme: { title: 'Mintmark API', css: [{ filename: 'ours.css', content: PAGE_STYLE }] },
       logo: { type: 'image/svg+xml', content: Buffer.from(LOGO), href: '/docs', target: '_self' },
       uiConfig: { deepLinking: false, persistAuthorization: false },
     })

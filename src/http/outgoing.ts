@@ -118,6 +118,17 @@ function guardedLookup(mayReach: (address: string) => boolean): LookupFunction {
   }
 }
 
+const FAILURES: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'The name is unknown: there is no such host (ENOTFOUND).',
+  EAI_AGAIN: 'The name could not be looked up, because the name server did not answer (EAI_AGAIN).',
+  ECONNREFUSED: 'Nothing listens there (ECONNREFUSED).',
+  ECONNRESET: 'The other side broke the connection off (ECONNRESET).',
+  EHOSTUNREACH: 'There is no way to the host (EHOSTUNREACH).',
+  CERT_HAS_EXPIRED: 'The certificate of the other side has expired.',
+  DEPTH_ZERO_SELF_SIGNED_CERT:
+    'The certificate of the other side is self-signed. Use one of an authority.',
+}
+
 /** What an administrator is told; never anything that the other side said. */
 function sentenceOn(error: unknown): string {
   if (error instanceof Refusal) return error.message
@@ -125,5 +136,6 @@ function sentenceOn(error: unknown): string {
   if (name === 'AbortError' || name === 'TimeoutError') {
     return `No answer within ${TIMEOUT_MS / 1000} seconds.`
   }
-  return code === undefined ? 'The connection failed.' : `The connection failed: ${code}.`
+  if (code === undefined) return 'The connection failed.'
+  return FAILURES[code] ?? `The connection failed: ${code}.`
 }

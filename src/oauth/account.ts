@@ -6,6 +6,7 @@ import { originOf } from '../http/auth.ts'
 import { passwordDoor } from '../http/server.ts'
 import { csrfFor, formOf, mustComeFromOurForm, sendPage } from './form.ts'
 import { type InteractionParts, tryLogin } from './interactions.ts'
+import { frontPage } from './pages/front-page.ts'
 import { type GrantsModel, grantsPage, type ShownGrant } from './pages/grants-page.ts'
 import { type LoginModel, loginPage } from './pages/login-page.ts'
 import { ROUTES } from './routes.ts'
@@ -15,10 +16,14 @@ const PAGE_SIZE = 20
 const GRANTS = '/account/grants'
 const LOGIN = '/account/login'
 
-/** Where users see what they have allowed, and take it back. */
+/** The front page, and where users see what they have allowed, and take it back. */
 export function accountRoutes(app: FastifyInstance, parts: InteractionParts): void {
   const { core, login, publicUrl } = parts
   const cursors = core.cursors('account-grants')
+
+  app.get('/', { config: { public: true } }, async (_request, reply) =>
+    sendPage(reply, frontPage({ grants: GRANTS, device: ROUTES.code_verification })),
+  )
 
   app.get(GRANTS, { config: { public: true } }, async (request, reply) => {
     const known = await login.read(request.raw, request.ip)

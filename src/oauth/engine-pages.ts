@@ -10,6 +10,12 @@ import { loggedOutPage, logoutPage } from './pages/logout-pages.ts'
 import type { Page } from './pages/page.ts'
 import { currentRequest } from './request.ts'
 
+/** What the engine says in the words of developers, for people. */
+const IN_WORDS: Readonly<Record<string, string>> = {
+  'client is invalid':
+    'The application that sent you here is not registered with this server, or no longer.',
+}
+
 /** The pages that the engine shows by itself. */
 export const enginePages = {
   /** Problems of which no redirect may tell, because the very URI may be the problem (RFC 9700, 4.11). */
@@ -23,7 +29,7 @@ export const enginePages = {
       errorPage({
         status: ctx.status,
         code: error,
-        description: isOurs ? undefined : error_description,
+        description: isOurs ? undefined : (IN_WORDS[error_description ?? ''] ?? error_description),
         requestId: currentRequest().origin.requestId,
       }),
     )

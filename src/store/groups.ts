@@ -20,7 +20,8 @@ function toGroup(row: Selectable<GroupTable>): Group {
   }
 }
 
-const named = <T>(statement: Promise<T>) => orNameTaken(statement, 'A group with this name exists.')
+const named = <T>(statement: Promise<T>) =>
+  orNameTaken(statement, 'A group with this name exists. Choose another.')
 
 export function groupStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): GroupStore {
   const live = () => db.selectFrom('group').selectAll().where('deleted_at_ms', 'is', null)

@@ -26,7 +26,10 @@ export function roleStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): RoleStor
         updated_at_ms: atMs,
       }
       const statement = db.insertInto('role').values(row).execute()
-      await orNameTaken(statement, 'A role with this name exists.')
+      await orNameTaken(
+        statement,
+        'A role with this name exists. Choose another, or change that role.',
+      )
     },
     async byName(name) {
       const row = await locks.rows(roles().where('name', '=', name)).executeTakeFirst()

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -467,6 +468,48 @@ describe('login', () => {
     const ran = await run('login alice --password-stdin', { input: 'not the password' })
     expect(ran).toMatchObject({ status: 1, stdout: '' })
     expect(ran.stderr).toBe('The name or the password is wrong.\n')
+  })
+})
+
+describe('overview and completion', () => {
+  it('overview says what there is and names a command for whatever needs a look', async () => {
+    const { id } = await makeToken({ name: 'to look at', expiresAt: null })
+    await admin.tokens.quarantine(id)
+    const { tokens, use, attention } = await json('overview')
+    expect(tokens.states).toMatchObject({ active: expect.any(Number), quarantined: 1 })
+    expect(use).toMatchObject({ uses: expect.any(Number), points: expect.any(Array) })
+    expect(attention[0]).toEqual({
+      count: 1,
+      what: 'tokens, quarantined',
+      command: "mintmark token list 'state:quarantined'",
+    })
+    const shown = await run('overview')
+    expect(shown.stdout).toMatch(/^tokens +\d+ active, 1 quarantined/)
+    expect(shown.stdout).toMatch(/\nLOOK AT +COUNT +WITH\ntokens, quarantined +1 +mintmark token/)
+    await admin.tokens.revoke(id)
+
+    const alice = await admin.users.create({ username: 'alice-looking' })
+    const { secret } = await makeToken({ name: 'own', ownerId: alice.id })
+    expect(await run('overview', { token: secret })).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^tokens +1 active\n[\s\S]*Nothing to look at\.\n$/),
+    })
+  })
+
+  it('completion knows commands and options', async () => {
+    const { stdout } = await run('completion bash')
+    const file = join(dataDir, 'completion.sh')
+    writeFileSync(file, stdout)
+    const completed = (...words: string[]) => {
+      const line = ['mintmark', ...words].map((word) => `'${word}'`).join(' ')
+      const script = `. ${file}; COMP_WORDS=(${line}); COMP_CWORD=${words.length}; _mintmark; echo "\${COMPREPLY[*]}"`
+      return execFileSync('bash', ['-c', script], { encoding: 'utf8' }).trim().split(' ')
+    }
+    expect(completed('tok')).toEqual(['token'])
+    expect(completed('token', 're')).toEqual(['release', 'revoke'])
+    expect(completed('policy', 'rule', '')).toEqual(['list', 'set', 'remove'])
+    expect(completed('token', 'list', 'owner:alice', '--so')).toEqual(['--sort'])
+    expect((await run('completion tcsh')).status).toBe(2)
   })
 })
 

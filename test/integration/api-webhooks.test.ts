@@ -270,7 +270,7 @@ describe('a delivery that fails', () => {
       body: { url: 'http://127.0.0.1:1234/' },
     })
     const gone = await server.call('POST', `/api/v1/webhooks/${id}/test`)
-    expect(gone.body.error).toBe('The connection failed: ECONNREFUSED.')
+    expect(gone.body.error).toBe('Nothing listens there (ECONNREFUSED).')
   })
 
   test('a receiver that would rather talk something else is an error, and holds nobody up', async () => {

@@ -49,6 +49,22 @@ async function withdraw(browser: Browser, page: Page, id: string) {
   })
 }
 
+it('whoever opens the address of the server finds the way from there', async () => {
+  const front = await oauth.browser().open('/')
+  expect(front.status).toBe(200)
+  expect(front.headers.get('content-security-policy')).toContain("default-src 'none'")
+  const links = [...front.text.matchAll(/<a href="([^"]*)"/g)].map(([, href]) => href ?? '')
+  expect(links).toEqual([GRANTS, '/device', '/docs'])
+  for (const link of links) {
+    expect((await fetch(`${oauth.issuer}${link}`)).status).toBe(200)
+  }
+})
+
+it('an application that nobody knows is told of in words', async () => {
+  const page = await oauth.browser().open('/oauth2/authorize?client_id=nobody&response_type=code')
+  expect(readable(page)).toContain('is not registered with this server')
+})
+
 describe('the account page', () => {
   it('asks who it is', async () => {
     const page = await oauth.browser().open(GRANTS)

@@ -60,5 +60,5 @@ export function isWrite({ method }: Route): boolean {
  * their own. test/oauth looks after them.
  */
 export function isOauth({ url }: Route): boolean {
-  return /^\/(oauth2|device|account|\.well-known)(\/|$)/.test(url)
+  return url === '/' || /^\/(oauth2|device|account|\.well-known)(\/|$)/.test(url)
 }

@@ -243,7 +243,10 @@ async function mustBeFree(
 ): Promise<void> {
   for (const name of names) {
     if (name === undefined || !(await tx.users.isNameTaken(nameKey(name), id))) continue
-    throw new CoreError('name_taken', 'A user with this username or email exists.')
+    throw new CoreError(
+      'name_taken',
+      'A user with this username or email exists. Choose another, or change that user.',
+    )
   }
 }
 

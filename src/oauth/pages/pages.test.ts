@@ -5,6 +5,7 @@ import { type ConsentModel, consentPage } from './consent-page.ts'
 import { hashSource } from './csp.ts'
 import { deviceCodePage, deviceConfirmPage, deviceDonePage } from './device-pages.ts'
 import { errorPage } from './error-page.ts'
+import { frontPage } from './front-page.ts'
 import { type GrantsModel, grantsPage } from './grants-page.ts'
 import { type LoginModel, loginPage } from './login-page.ts'
 import { loggedOutPage, logoutPage } from './logout-pages.ts'
@@ -103,6 +104,7 @@ function everyPage(text: string): Record<string, Page> {
       error: text,
       grants: grants.grants.map((grant) => ({ ...grant, ...asked, id: text })),
     }),
+    front: frontPage({ grants: '/account/grants', device: '/device' }),
     'no grants': grantsPage({ ...grants, username: text, grants: [] }),
   }
 }
@@ -246,7 +248,7 @@ describe.each(Object.entries(everyPage('Some text')))('the page: %s', (_, page) 
     }
     for (const { attributes } of named(elements, 'link')) expect(attributes.href).toMatch(/^data:/)
     for (const { attributes } of named(elements, 'a'))
-      expect(attributes.href).toMatch(/^\/oauth2\//)
+      expect(attributes.href).toMatch(/^\/(oauth2|account|device|docs)(\/|$)/)
   })
 })
 

@@ -106,6 +106,10 @@ ul.rights{margin:0 0 1rem;padding:0;list-style:none}
 .facts dt{color:var(--muted);font-size:.8125rem}
 .facts dd{margin:0}
 .usercode{margin:0 0 1rem;padding:.625rem;background:var(--page);border:1px solid var(--line);border-radius:.5rem;text-align:center;font-size:1.75rem;font-weight:600;letter-spacing:.1em}
+ul.links{margin:1.25rem 0 0;padding:0;list-style:none}
+.links li{padding:.75rem 0;border-top:1px solid var(--line)}
+.links a{font-weight:600}
+.links .hint{margin:0}
 ul.grants{margin:1.25rem 0 0;padding:0;list-style:none}
 .grants>li{padding:1.25rem 0;border-top:1px solid var(--line)}
 .grants h2{margin:0;font-size:1.125rem}
