@@ -19,19 +19,19 @@ export interface Bar {
  */
 export function createBar(
   { stderr, now }: Pick<Terminal, 'stderr' | 'now'>,
-  /** What to say when Ctrl-C ends the command meanwhile. */
+  /** What to say when Ctrl-C ends the command meanwhile; only for one that waits all the time. */
   onStop?: string,
 ): Bar {
   if (!stderr.isTTY) return { show: () => {}, clear: () => {} }
   const startedAtMs = now()
   let drawnAtMs = startedAtMs
-  /** Ctrl-C leaves no half of a line behind, on which the shell would go on. */
+  // A listener is heard between two turns only: a command that works without a break could not be stopped.
   const stop = () => {
     if (drawnAtMs > startedAtMs) stderr.write(CLEAR)
-    if (onStop !== undefined) stderr.write(`${onStop}\n`)
+    stderr.write(`${onStop}\n`)
     process.exit(INTERRUPTED)
   }
-  process.once('SIGINT', stop)
+  if (onStop !== undefined) process.once('SIGINT', stop)
   return {
     show({ share, text }) {
       const nowMs = now()

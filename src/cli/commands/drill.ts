@@ -52,7 +52,7 @@ export function drillCommands(program: Command, terminal: Terminal): void {
       const client = connect(terminal)
       const nodes = await nodesOf(terminal, client, options.nodes)
       const { count } = options
-      const bar = createBar(terminal)
+      const bar = createBar(terminal, 'Stopped. The tokens of the drill end by themselves.')
       const onProgress = (done: number) =>
         bar.show({ share: done / count, text: `${done} of ${count} tokens revoked` })
       const found = await run({ terminal, client, nodes, count, onProgress }).finally(bar.clear)

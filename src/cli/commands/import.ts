@@ -64,7 +64,7 @@ export function importCommand(program: Command, terminal: Terminal): void {
         'fault' in line ? [faulty(line.row, line.fault)] : [],
       )
       const tokens = lines.flatMap((line) => ('token' in line ? [line.token] : []))
-      const bar = createBar(terminal)
+      const bar = createBar(terminal, 'Stopped. The same command goes on from there.')
       try {
         for (const rows of batches(tokens)) {
           verdicts.push(...(await client.imports.add({ ...common, rows })))
