@@ -35,13 +35,20 @@ export function shortened(text: string, columns: number): string {
 
 /** One JSON document whose strings cannot steer a terminal either. */
 export function jsonText(document: unknown): string {
-  // JSON.stringify escapes the C0 controls only; between the strings there are none of these.
-  return JSON.stringify(document, undefined, 2).replaceAll(
-    /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (character) =>
-      character
-        .split('')
-        .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
-        .join(''),
+  return harmless(JSON.stringify(document, undefined, 2))
+}
+
+/** The same on one line. */
+export function jsonLine(document: unknown): string {
+  return harmless(JSON.stringify(document))
+}
+
+/** JSON.stringify escapes the C0 controls only; between the strings there are none of these. */
+function harmless(json: string): string {
+  return json.replaceAll(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
+    character
+      .split('')
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
   )
 }

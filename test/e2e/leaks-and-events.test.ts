@@ -89,6 +89,19 @@ it('a leaked token is found in a repository, reported, and dies while one looks 
   expect((await run(['token', 'show', id])).stdout).toMatch(/state +revoked/)
 }, 60_000)
 
+it('event follow says that a server is away, and goes on trying', async () => {
+  const child = spawn(process.execPath, ['bin/mintmark.mjs', 'event', 'follow'], {
+    env: { ...env, PATH: process.env.PATH, MINTMARK_URL: 'http://127.0.0.1:1' },
+  })
+  let text = ''
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk
+  })
+  await expect.poll(() => text, { timeout: 30_000 }).toContain('cannot be reached. Trying again')
+  expect(child.exitCode).toBeNull()
+  child.kill()
+}, 40_000)
+
 it('events and webhooks have their commands', async () => {
   const events = await run(['event', 'list', '--type', 'token.leaked'])
   expect(events.stdout).toContain('https://git.example.com/web/app.env')

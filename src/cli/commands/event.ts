@@ -7,9 +7,11 @@ import { type ListOptions, paged, printList } from '../list.ts'
 import { tokenId } from '../names.ts'
 import { type JsonOption, orDash } from '../output.ts'
 import { note, type Terminal } from '../terminal.ts'
-import { visible } from '../text.ts'
+import { jsonLine, visible } from '../text.ts'
 
 const RECONNECT_MS = 2000
+/** A server that is away for a night must not fill the terminal. */
+const TELL_MS = 60_000
 
 interface FilterOptions {
   type?: string[]
@@ -80,16 +82,22 @@ function followEvents(event: Command, terminal: Terminal): void {
     const { events } = connect(terminal)
     const filter = filterOf(options)
     let lastEventId = options.after
+    let toldAtMs = 0
     if (options.json !== true) note(terminal, 'Listening. Ctrl-C stops.')
     for (;;) {
       try {
         const from = lastEventId === undefined ? {} : { lastEventId }
         for await (const each of events.follow({ ...filter, ...from })) {
           lastEventId = each.id
-          terminal.stdout.write(`${options.json === true ? JSON.stringify(each) : lineOf(each)}\n`)
+          terminal.stdout.write(`${options.json === true ? jsonLine(each) : lineOf(each)}\n`)
         }
       } catch (error) {
         if (!(error instanceof MintmarkError) || !mayPass(error)) throw error
+        const isNews = terminal.now() - toldAtMs >= TELL_MS
+        if (isNews && options.json !== true) {
+          note(terminal, `${visible(error.detail)} Trying again, until Ctrl-C.`)
+          toldAtMs = terminal.now()
+        }
       }
       await sleep(RECONNECT_MS)
     }
