@@ -471,6 +471,34 @@ describe('login', () => {
   })
 })
 
+describe('import', () => {
+  it('gathers what it refuses by the reason, and says which options would let it in', async () => {
+    const file = join(dataDir, 'old.jsonl')
+    const rows = [1, 2, 3].map((i) => ({
+      name: `old ${i}`,
+      owner: 'carol',
+      secret: `legacy-${randomBytes(18).toString('hex')}`,
+      ...(i === 3 ? { owner: 'admin', groups: 'crew:READ' } : {}),
+    }))
+    secrets.push(...rows.map(({ secret }) => secret))
+    writeFileSync(file, rows.map((row) => JSON.stringify(row)).join('\n'))
+    const refused = await run(`import ${file} --dry-run`)
+    expect(refused.status).toBe(1)
+    expect(refused.stdout).toMatch(
+      /^0 would be made, .*\nROWS +FIRST +WHY\n2 +1 +There is no user "carol"\..*\n1 +3 +There is no group/,
+    )
+    expect(refused.stderr).toBe(
+      'What is missing is made with --create-owners service --create-groups.\n',
+    )
+    const options = '--create-owners service --create-groups'
+    expect(await run(`import ${file} ${options}`)).toMatchObject({
+      status: 0,
+      stdout: '3 made, 0 there already, 0 refused, of 3 rows.\n',
+      stderr: '',
+    })
+  })
+})
+
 describe('overview and completion', () => {
   it('overview says what there is and names a command for whatever needs a look', async () => {
     const { id } = await makeToken({ name: 'to look at', expiresAt: null })
