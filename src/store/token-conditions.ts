@@ -146,7 +146,8 @@ export const isReplaced = (nowMs: number): Condition =>
  * What a token is but for the clock, as the column says it: what is being rotated is `superseded` long
  * before its overlap ends.
  */
-export type Standing = 'live' | 'revoked' | 'superseded'
+export const STANDINGS = ['live', 'revoked', 'superseded'] as const
+export type Standing = (typeof STANDINGS)[number]
 
 /** The same, so that an index answers it. */
 export const isStanding = (standing: Standing): Condition => sql`token.standing = ${standing}`

@@ -34,7 +34,7 @@ async function plansOf(text: string, few: number): Promise<string[]> {
   const parsed = parseQuery(text)
   const query = await resolveQuery({ store, nowMs: NOW_MS }, parsed.filter)
   ran = []
-  const inventory = inventoryStore(db, { few, step: 40, askingStep: 40 })
+  const inventory = inventoryStore(db, { probe: 1, few, compared: 100, step: 40 })
   const wish = { order: orderOf(parsed), size: 10, nowMs: NOW_MS }
   const [first] = await inventory.find(query, { ...wish, from: undefined })
   if (first !== undefined) {
@@ -91,8 +91,8 @@ const FILTERS: [query: string, index: string, use: RegExp][] = [
   ['role:read', LABELS, /\(type=\? AND value=\?/],
   ['scope:read', LABELS, /\(type=\? AND value=\?/],
   ['group:ops', LABELS, /\(type=\? AND value=\?/],
-  ['state:active', 'token_standing_expires', /\(standing=\? AND expires_order>\?\)/],
-  ['state:expired', 'token_standing_expires', /\(standing=\? AND expires_order<\?\)/],
+  ['state:active', 'token_standing_expires', /\(standing=\? AND kind=\? AND expires_order>\?\)/],
+  ['state:expired', 'token_standing_expires', /\(standing=\? AND kind=\? AND expires_order<\?\)/],
   ['state:revoked', 'token_standing\\w*', /\(standing=\?/],
   ['state:superseded', 'token_standing\\w*', /\(standing=\?/],
   ['created:<30d', 'token_created', /\(/],
