@@ -180,3 +180,18 @@ it.each(WALKS)('"%s" is walked along an index in its order', async (query, index
   expectNoSort(plans)
   expectNoFullScan(plans)
 })
+
+it.each([
+  ['state:active kind:session owner:alice'],
+  ['state:active text~a sort:name'],
+  ['scope:read,write expires:<90d sort:expires'],
+])('"%s" looks at few tokens by their ids, wherever the page begins', async (query) => {
+  const plans = await plansOf(query, 5000)
+  const ofFew = plans.filter(
+    (plan) => plan.includes('picked') && /token_pkey|autoindex_token_1 /.test(plan),
+  )
+  // The first page, the one after it, and the count.
+  expect(ofFew).toHaveLength(3)
+  // Either would read all tokens to find a few.
+  for (const plan of ofFew) expect(plan).not.toMatch(/MERGE|token_(created|named) /)
+})
