@@ -139,8 +139,7 @@ export function stateCondition(state: TokenState, nowMs: number): Condition {
 }
 
 /** Of a superseded token: whether it has stopped, or its overlap is still going on. Uses no index. */
-export const isReplaced = (nowMs: number): Condition =>
-  sql`${numberOf('superseded_at_ms')} <= ${nowMs}`
+const isReplaced = (nowMs: number): Condition => sql`${numberOf('superseded_at_ms')} <= ${nowMs}`
 
 /**
  * What a token is but for the clock, as the column says it: what is being rotated is `superseded` long
