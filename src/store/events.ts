@@ -7,7 +7,7 @@ import {
 } from '../core/events/event.ts'
 import type { EndingCount, EventFilter, EventStore } from '../core/events/store.ts'
 import type { TokenId, UserId } from '../core/id.ts'
-import type { TokenKind } from '../core/tokens/token.ts'
+import { TOKEN_KINDS, type TokenKind } from '../core/tokens/token.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import type { EventTable, Schema } from './schema.ts'
 
@@ -131,11 +131,16 @@ export function eventStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): EventSt
         .execute()
     },
     async endings(from, toMs, limit) {
+      // Each kind is in order by itself in the index; of each the first are enough.
+      const ofKind = LASTING_KINDS.map(
+        (kind) => sql`select * from (
+          select id, expires_order as expires_at_ms, created_at_ms from token
+          where standing = 'live' and kind = ${kind}
+            and (expires_order, id) > (${from.at}, ${from.id}) and expires_order <= ${toMs}
+          order by expires_order, id limit ${limit}) as endings`,
+      )
       const { rows } = await sql<{ id: string; expires_at_ms: number; created_at_ms: number }>`
-        select id, expires_at_ms, created_at_ms from token
-        where standing = 'live' and (expires_order, id) > (${from.at}, ${from.id})
-          and expires_order <= ${toMs} and kind in (${sql.join([...LASTING_KINDS])})
-        order by expires_order, id limit ${limit}`.execute(db)
+        ${sql.join(ofKind, sql` union all `)} order by expires_at_ms, id limit ${limit}`.execute(db)
       return rows.map((row) => ({
         id: row.id as TokenId,
         expiresAtMs: row.expires_at_ms,
@@ -157,7 +162,8 @@ export function eventStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): EventSt
     async countEndings(fromMs, toMs) {
       const { rows } = await sql<{ kind: string; size: number }>`
         select kind, count(*) as size from token
-        where standing = 'live' and expires_order > ${fromMs} and expires_order <= ${toMs}
+        where standing = 'live' and kind in (${sql.join([...TOKEN_KINDS])})
+          and expires_order > ${fromMs} and expires_order <= ${toMs}
         group by kind`.execute(db)
       return rows.map(
         ({ kind, size }): EndingCount => ({

@@ -139,14 +139,14 @@ export function stateCondition(state: TokenState, nowMs: number): Condition {
 }
 
 /** Of a superseded token: whether it has stopped, or its overlap is still going on. Uses no index. */
-export const isReplaced = (nowMs: number): Condition =>
-  sql`${numberOf('superseded_at_ms')} <= ${nowMs}`
+const isReplaced = (nowMs: number): Condition => sql`${numberOf('superseded_at_ms')} <= ${nowMs}`
 
 /**
  * What a token is but for the clock, as the column says it: what is being rotated is `superseded` long
  * before its overlap ends.
  */
-export type Standing = 'live' | 'revoked' | 'superseded'
+export const STANDINGS = ['live', 'revoked', 'superseded'] as const
+export type Standing = (typeof STANDINGS)[number]
 
 /** The same, so that an index answers it. */
 export const isStanding = (standing: Standing): Condition => sql`token.standing = ${standing}`

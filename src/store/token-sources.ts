@@ -1,5 +1,6 @@
 import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import type { Period, TokenOrder, TokenQuery, TokenTest } from '../core/tokens/filter.ts'
+import { TOKEN_KINDS } from '../core/tokens/token.ts'
 import {
   allOf,
   boundsOf,
@@ -8,22 +9,30 @@ import {
   duringCondition,
   isIn,
   isLabel,
-  isReplaced,
   isStanding,
   NEVER_EXPIRES,
   NEVER_USED,
+  STANDINGS,
   stateCondition,
   TIME_COLUMNS,
 } from './token-conditions.ts'
 
 type Sql = RawBuilder<unknown>
 
+/** What is known of the tokens that a test is about. */
+interface Known {
+  nowMs: number
+  /** The kinds that they can be of. */
+  kinds: readonly string[]
+}
+
 /**
- * Queries for the ids of all tokens that pass a test, each answered by one index; undefined where no
- * index helps.
+ * Queries for the ids of tokens, among which are all that pass a test, each answered by one index;
+ * undefined where no index helps.
  */
-export function idQueries(test: TokenTest, nowMs: number): Sql[] | undefined {
+export function idQueries(test: TokenTest, { nowMs, kinds }: Known): Sql[] | undefined {
   const where = (condition: Condition) => sql`select token.id as id from token where ${condition}`
+  const isOfKind = isIn(sql`token.kind`, kinds)
   if ('contains' in test) return undefined
   if ('never' in test) {
     if (test.field === 'used') return [where(sql`token.used_order = ${NEVER_USED}`)]
@@ -31,30 +40,31 @@ export function idQueries(test: TokenTest, nowMs: number): Sql[] | undefined {
     return undefined
   }
   if ('during' in test) {
-    return [where(duringCondition(sql.ref(`token.${TIME_COLUMNS[test.field]}`), test))]
+    const during = duringCondition(sql.ref(`token.${TIME_COLUMNS[test.field]}`), test)
+    if (test.field !== 'expires' || kinds.length === TOKEN_KINDS.length) return [where(during)]
+    return [where(allOf([isIn(sql`token.standing`, STANDINGS), isOfKind, during]))]
   }
   if (test.field === 'ip') {
     const key = sql.ref('token.last_used_ip_key')
     return [where(sql`${key} >= ${test.fromKey} and ${key} <= ${test.toKey}`)]
   }
   if (test.field === 'state') {
+    // Each kind by itself: of sessions hardly any are left, whatever else there is.
+    const live = allOf([isStanding('live'), isOfKind])
     const isOver = sql<SqlBool>`token.expires_order <= ${nowMs}`
     const isNotOver = sql<SqlBool>`token.expires_order > ${nowMs}`
-    const isFree = sql<SqlBool>`token.quarantined_at_ms is null`
     // Not by their standing, because of all that are superseded few are being rotated.
-    const isRotating = sql`token.superseded_at_ms > ${nowMs} and token.revoked_at_ms is null`
-    const stillAlive = (over: boolean) =>
-      sql<SqlBool>`${isRotating} and token.expires_order + 0 ${over ? sql`<=` : sql`>`} ${nowMs}`
+    const isRotating = sql<SqlBool>`(token.superseded_at_ms > ${nowMs} and token.revoked_at_ms is null)`
     const ofState = {
       revoked: [isStanding('revoked')],
-      superseded: [allOf([isStanding('superseded'), isReplaced(nowMs)])],
-      expired: [allOf([isStanding('live'), isOver]), stillAlive(true)],
-      active: [allOf([isStanding('live'), isNotOver, isFree]), allOf([stillAlive(false), isFree])],
+      superseded: [isStanding('superseded')],
+      expired: [allOf([live, isOver]), isRotating],
+      active: [allOf([live, isNotOver]), isRotating],
       quarantined: [
         allOf([sql`token.quarantined_at_ms is not null`, stateCondition('quarantined', nowMs)]),
       ],
     }
-    return [...new Set(test.oneOf)].flatMap((state) => ofState[state].map(where))
+    return [...new Set(test.oneOf.flatMap((state) => ofState[state]))].map(where)
   }
   const { field, oneOf } = test
   if (oneOf.length === 0) return []
@@ -74,14 +84,18 @@ export interface Place {
   id: string
 }
 
+/** What tokens are put in order by. */
+export interface Keys {
+  at: Sql
+  id: Sql
+}
+
 /** An index that has tokens in the order that is wanted, and what must be asked of each besides. */
-export interface Walk {
+export interface Walk extends Keys {
   /** Table of the index. */
   from: Sql
   /** How rows of that table find their token; undefined: they are the tokens. */
   join: Condition | undefined
-  at: Sql
-  id: Sql
   /** What all rows have in common that this index has; undefined: it has all tokens. */
   prefix: Condition | undefined
   lower: Place | undefined
@@ -95,6 +109,12 @@ const ORDER_COLUMNS = {
   expires: 'expires_order',
   name: 'name_order',
 } as const satisfies Record<TokenOrder['by'], string>
+
+/** As expressions, so that no index of the order leads where the tokens are known already. */
+export function keysOf(by: TokenOrder['by']): Keys {
+  const at = sql.ref(`token.${ORDER_COLUMNS[by]}`)
+  return { at: by === 'name' ? sql`(${at} || '')` : sql`(${at} + 0)`, id: sql`(token.id || '')` }
+}
 
 /** The most telling first: of two that both fit very many tokens, the earlier fits fewer. */
 const PREFIX_FIELDS = [
@@ -111,8 +131,12 @@ const PREFIX_FIELDS = [
   'access',
 ] as const
 
-/** The best index to walk along for a query in an order. */
-export function walkFor(query: TokenQuery, by: TokenOrder['by'], nowMs: number): Walk {
+/** Indexes to walk along for a query in an order, of which there is one at least: the likely best first. */
+export function walksFor(
+  query: TokenQuery,
+  by: TokenOrder['by'],
+  nowMs: number,
+): [Walk, ...Walk[]] {
   const parts = 'all' in query ? query.all : [query]
   const { rest, lower, upper } = bounded(parts, by)
   const plain: Walk = {
@@ -125,9 +149,10 @@ export function walkFor(query: TokenQuery, by: TokenOrder['by'], nowMs: number):
     upper,
     rest,
   }
-  if (by === 'created') return prefixed(plain)
-  if (by === 'expires') return amongTheLiving(plain, nowMs)
-  return plain
+  if (by === 'expires') return [amongTheLiving(plain, nowMs)]
+  if (by !== 'created') return [plain]
+  const [first, ...others] = [...prefixed(plain), ...inState(plain)]
+  return first === undefined ? [plain] : [first, ...others]
 }
 
 /** Turns tests of what is sorted by into ends of the walk. */
@@ -172,26 +197,34 @@ function isBefore(a: Place, b: Place): boolean {
   return a.at === b.at ? a.id < b.id : a.at < b.at
 }
 
-function prefixed(walk: Walk): Walk {
-  for (const field of PREFIX_FIELDS) {
+function prefixed(walk: Walk): Walk[] {
+  return PREFIX_FIELDS.flatMap((field) => {
     const value = onlyValue(walk.rest, field)
-    if (value === undefined) continue
+    if (value === undefined) return []
     const rest = walk.rest.filter((part) => part !== value.test)
-    if (isLabel(field)) {
-      return {
-        ...walk,
-        rest,
-        from: sql`token_label as walked`,
-        join: sql`token.id = walked.token_id`,
-        at: sql.ref('walked.created_at_ms'),
-        id: sql.ref('walked.token_id'),
-        prefix: sql`walked.type = ${field} and walked.value = ${value.text}`,
-      }
+    if (!isLabel(field)) {
+      const column = sql.ref(`token.${columnOf(field)}`)
+      return { ...walk, rest, prefix: sql<SqlBool>`${column} = ${value.text}` }
     }
-    const column = sql.ref(`token.${columnOf(field)}`)
-    return { ...walk, rest, prefix: sql`${column} = ${value.text}` }
+    return {
+      ...walk,
+      rest,
+      from: sql`token_label as walked`,
+      // The time leads to an index that answers more than that of the id.
+      join: sql<SqlBool>`token.id = walked.token_id and token.created_at_ms = walked.created_at_ms`,
+      at: sql.ref('walked.created_at_ms'),
+      id: sql.ref('walked.token_id'),
+      prefix: sql<SqlBool>`walked.type = ${field} and walked.value = ${value.text}`,
+    }
+  })
+}
+
+/** The kinds that the tokens which pass all of these can be of. */
+export function kindsAmong(parts: readonly TokenQuery[]): readonly string[] | undefined {
+  for (const test of parts) {
+    if ('oneOf' in test && test.field === 'kind') return test.oneOf
   }
-  return inState(walk)
+  return undefined
 }
 
 function onlyValue(parts: readonly TokenQuery[], field: (typeof PREFIX_FIELDS)[number]) {
@@ -210,18 +243,16 @@ function stateTest(parts: readonly TokenQuery[]) {
   return undefined
 }
 
-function inState(walk: Walk): Walk {
+function inState(walk: Walk): Walk[] {
   const found = stateTest(walk.rest)
-  if (found === undefined) return walk
+  if (found?.states.size !== 1) return []
   const { test, states } = found
   const rest = walk.rest.filter((part) => part !== test)
-  const [state] = states
-  if (states.size !== 1) return walk
-  if (state === 'revoked') return { ...walk, rest, prefix: isStanding('revoked') }
+  if (states.has('revoked')) return [{ ...walk, rest, prefix: isStanding('revoked') }]
   // Whether its overlap is over is asked of each.
-  if (state === 'superseded') return { ...walk, prefix: isStanding('superseded') }
+  if (states.has('superseded')) return [{ ...walk, prefix: isStanding('superseded') }]
   // No index has together what is active: what was not replaced, and what is just being replaced.
-  return walk
+  return []
 }
 
 /** What expires when: of what has ended otherwise, only what expires in the same range is passed over. */

@@ -34,7 +34,7 @@ async function plansOf(text: string, few: number): Promise<string[]> {
   const parsed = parseQuery(text)
   const query = await resolveQuery({ store, nowMs: NOW_MS }, parsed.filter)
   ran = []
-  const inventory = inventoryStore(db, { few, step: 40, askingStep: 40 })
+  const inventory = inventoryStore(db, { probe: 1, few, compared: 100, step: 40 })
   const wish = { order: orderOf(parsed), size: 10, nowMs: NOW_MS }
   const [first] = await inventory.find(query, { ...wish, from: undefined })
   if (first !== undefined) {
@@ -91,8 +91,8 @@ const FILTERS: [query: string, index: string, use: RegExp][] = [
   ['role:read', LABELS, /\(type=\? AND value=\?/],
   ['scope:read', LABELS, /\(type=\? AND value=\?/],
   ['group:ops', LABELS, /\(type=\? AND value=\?/],
-  ['state:active', 'token_standing_expires', /\(standing=\? AND expires_order>\?\)/],
-  ['state:expired', 'token_standing_expires', /\(standing=\? AND expires_order<\?\)/],
+  ['state:active', 'token_standing\\w*', /\(standing=\? AND kind=\? AND expires_order>\?\)/],
+  ['state:expired', 'token_standing\\w*', /\(standing=\? AND kind=\? AND expires_order<\?\)/],
   ['state:revoked', 'token_standing\\w*', /\(standing=\?/],
   ['state:superseded', 'token_standing\\w*', /\(standing=\?/],
   ['created:<30d', 'token_created', /\(/],
@@ -179,4 +179,19 @@ it.each(WALKS)('"%s" is walked along an index in its order', async (query, index
   expectIndex(plans, index, use)
   expectNoSort(plans)
   expectNoFullScan(plans)
+})
+
+it.each([
+  ['state:active kind:session owner:alice'],
+  ['state:active text~a sort:name'],
+  ['scope:read,write expires:<90d sort:expires'],
+])('"%s" looks at few tokens by their ids, wherever the page begins', async (query) => {
+  const plans = await plansOf(query, 5000)
+  const ofFew = plans.filter(
+    (plan) => plan.includes('picked') && /token_pkey|autoindex_token_1 /.test(plan),
+  )
+  // The first page, the one after it, and the count.
+  expect(ofFew).toHaveLength(3)
+  // Either would read all tokens to find a few.
+  for (const plan of ofFew) expect(plan).not.toMatch(/MERGE|token_(created|named) /)
 })

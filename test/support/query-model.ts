@@ -11,8 +11,9 @@ import { resolveQuery } from '../../src/core/tokens/resolve.ts'
 import { clientStore } from '../../src/store/clients.ts'
 import { openStore } from '../../src/store/database.ts'
 import { groupStore } from '../../src/store/groups.ts'
-import { type InventorySizes, inventoryStore } from '../../src/store/inventory.ts'
+import { inventoryStore } from '../../src/store/inventory.ts'
 import type { Schema } from '../../src/store/schema.ts'
+import type { SearchSizes } from '../../src/store/token-search.ts'
 import { userStore } from '../../src/store/users.ts'
 import { newDatabase, type TestDatabase } from './database.ts'
 import { dice, seedOfRun } from './dice.ts'
@@ -63,10 +64,16 @@ export async function closeInventory({ db, database, dir }: Opened): Promise<voi
 }
 
 /** Sizes at which every way to a token is taken, with as few tokens as there are here. */
-const SIZES: Record<string, InventorySizes> = {
-  'what is few is sorted': { few: 5000, step: 20_000, askingStep: 4000 },
-  'everything is walked along an index, in many steps': { few: 1, step: 40, askingStep: 25 },
-  'both, as it comes': { few: 40, step: 100, askingStep: 50 },
+const SIZES: Record<string, SearchSizes> = {
+  'what is few is sorted': { probe: 0.01, few: 5000, compared: 5000, step: 20_000 },
+  'everything is walked along an index, in many steps': {
+    probe: 0.01,
+    few: 1,
+    compared: 5000,
+    step: 25,
+  },
+  'both, as it comes': { probe: 2, few: 40, compared: 60, step: 50 },
+  'the first rows are enough': { probe: 20, few: 5000, compared: 5000, step: 20_000 },
 }
 
 async function compiled({ db }: Opened, text: string) {

@@ -12,6 +12,7 @@ import { up as use } from './0010-use.ts'
 import { up as nodes } from './0011-nodes.ts'
 import { up as events } from './0012-events.ts'
 import { up as leaks } from './0013-leaks.ts'
+import { up as wideIndexes } from './0014-wide-indexes.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -28,4 +29,5 @@ export const migrations: Record<string, Migration> = {
   '0011-nodes': { up: nodes },
   '0012-events': { up: events },
   '0013-leaks': { up: leaks },
+  '0014-wide-indexes': { up: wideIndexes },
 }
