@@ -93,6 +93,8 @@ function stateOf(row: TokenRow): string {
   return row.quarantinedAtMs === undefined ? 'active' : 'quarantined'
 }
 
+const monthOf = (atMs: number) => new Date(atMs).toISOString().slice(0, 7)
+
 /** What the values of a field are in the language; undefined: it has none, or is not limited. */
 export const VALUES: Record<string, (row: TokenRow) => (string | undefined)[]> = {
   kind: (row) => [row.kind],
@@ -103,7 +105,8 @@ export const VALUES: Record<string, (row: TokenRow) => (string | undefined)[]> =
   role: (row) => row.roles ?? [undefined],
   scope: (row) => row.scopes ?? [undefined],
   via: (row) => [row.via],
-  month: (row) => [new Date(row.createdAtMs).toISOString().slice(0, 7)],
+  month: (row) => [monthOf(row.createdAtMs)],
+  expires: (row) => [row.expiresAtMs === undefined ? undefined : monthOf(row.expiresAtMs)],
 }
 
 const quoted = (text: string) =>
