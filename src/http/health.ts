@@ -22,10 +22,9 @@ export function createHealth(core: Core): Health {
     isCrowded: false,
     underWay: 0,
     async isReady() {
-      // The lease knows of a database that is away before a question to it has failed.
-      if (health.draining || !core.isCurrent()) return false
+      if (health.draining) return false
       try {
-        const answered = core.ping().then(() => true)
+        const answered = askDatabase(core)
         return await Promise.race([answered, sleep(PING_PATIENCE_MS, false, { ref: false })])
       } catch {
         return false
@@ -33,6 +32,16 @@ export function createHealth(core: Core): Health {
     },
   }
   return health
+}
+
+/**
+ * The lease knows of a database that is away before a question to it has failed; what another process of this
+ * machine has changed just now is taken in first, as before every answer.
+ */
+async function askDatabase(core: Core): Promise<true> {
+  if (!core.isCurrent()) await core.catchUp()
+  await core.ping()
+  return true
 }
 
 /** Liveness: the process answers. Readiness: the store can be used, and no shutdown is under way. */
