@@ -35,7 +35,7 @@ import { openLane } from './http/lane.ts'
 import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
 import { measureNodes } from './http/node-metrics.ts'
 import { outgoing } from './http/outgoing.ts'
-import { isVital, type Overload, refuseOverload } from './http/overload.ts'
+import { asker, type Overload, refuseOverload, waitedMs } from './http/overload.ts'
 import { createServer, securityHeaders } from './http/server.ts'
 import { tokenJwts } from './http/token-jwt.ts'
 import { registerWellKnown } from './http/well-known.ts'
@@ -107,7 +107,8 @@ export async function openCore(
     clock = steadyClock(),
     random = randomBytes,
     serving,
-  }: Omit<Parts, 'log'> & { serving?: Serving },
+    waitedMs,
+  }: Omit<Parts, 'log'> & { serving?: Serving; waitedMs?: () => number },
 ): Promise<{ core: Core; store: Store }> {
   const store = await openStore(config.database, clock, serving)
   try {
@@ -119,6 +120,7 @@ export async function openCore(
       random,
       masterKey,
       maxCachedTokens,
+      waitedMs,
       sender,
       bcrypt: bcryptThread(),
     })
@@ -157,11 +159,11 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     card,
     onCommitted: noteCommitted,
     inTurn: worker?.inTurn,
-    isVital,
+    asker,
     isStrained: () => overload?.isStanding() === true,
-    onTurnedAway: () => overload?.refused(isVital() ? 'vital' : 'write', 'queue'),
+    onTurnedAway: () => overload?.refused(asker()?.isVital ? 'vital' : 'write', 'queue'),
   }
-  const { core, store } = await openCore(config, { ...parts, clock, serving })
+  const { core, store } = await openCore(config, { ...parts, clock, serving, waitedMs })
   const server = await createServer(config, { log: parts.log, shapeOf })
   const health = createHealth(core)
   const metrics = createMetrics(core)

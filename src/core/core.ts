@@ -52,6 +52,7 @@ import type { Token } from './tokens/token.ts'
 import { usageCollector } from './tokens/usage.ts'
 import { createVerifier, type Verifier } from './tokens/verify.ts'
 import { changePassword, resetPassword } from './users/change-password.ts'
+import { lateLogins } from './users/late-logins.ts'
 import * as login from './users/login.ts'
 import type * as users from './users/manage.ts'
 import { loadOwner } from './users/owner.ts'
@@ -179,6 +180,8 @@ export interface CoreOptions {
   masterKey: Secret
   /** Sends to webhooks; absent: nothing can be sent. */
   sender?: Sender
+  /** For how long the one has been waiting for whom something is done now, in milliseconds. */
+  waitedMs?: (() => number) | undefined
   /** Bound of the verdict cache, in tokens. */
   maxCachedTokens?: number
   /** Absent: tokens that were imported with bcrypt hashes are not found. */
@@ -210,7 +213,8 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     keyring,
     audit,
     usage,
-    passwords: passwordHasher(random),
+    logins: lateLogins(store),
+    passwords: passwordHasher(random, { waitedMs: options.waitedMs }),
     policy: policy.now,
     loadOwner: (id, within = store) => loadOwner(within, id),
   }
@@ -310,6 +314,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     async flushUsage() {
       await usage.flush()
       await alarm.flush()
+      await deps.logins.flush()
     },
     purge: on(purge),
     ping: () => store.ping(),

@@ -7,6 +7,7 @@ import type { Random } from './random.ts'
 import type { Owner } from './rights.ts'
 import type { Repositories, Store } from './store.ts'
 import type { UsageCollector } from './tokens/usage.ts'
+import type { LateLogins } from './users/late-logins.ts'
 import type { PasswordHasher } from './users/password.ts'
 
 /** What the domain's functions work with; made once by `createCore`. */
@@ -19,6 +20,7 @@ export interface Deps {
   audit: Recorder
   usage: UsageCollector
   passwords: PasswordHasher
+  logins: LateLogins
   /** The policy in force now. */
   policy: () => Policy
   /** A user with roles, groups and scopes; inside a transaction, as that transaction sees them. */

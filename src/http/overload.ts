@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { RequestListener } from 'node:http'
+import type { RequestListener, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
 import { Counter, Gauge } from 'prom-client'
@@ -25,6 +25,11 @@ const SPARE_CONNECTIONS = 100
 
 /** Multiples of `shedAfterMs`. What is vital is not in here. */
 const PATIENCE = { heavy: 1, write: 2, light: 4 }
+/**
+ * After so long in all nothing is begun for a request any more, where lines stand: answers are to come within a
+ * second, and a login takes several steps from there.
+ */
+const LINE_PATIENCE_MS = { heavy: 350, write: 600, light: 700, vital: 700 }
 /** Shares of `maxRequests`. */
 const SHARE = { heavy: 0.25, write: 0.5, light: 1 }
 
@@ -35,7 +40,14 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Refused before anything was done for it; such requests leave no line in the log. */
     refusedForLoad: boolean
+    asker: Asker | undefined
   }
+}
+
+/** For how long the client has been waiting for whom something is done now, in milliseconds. */
+export function waitedMs(): number {
+  const { sinceMs } = asker() ?? {}
+  return sinceMs === undefined ? 0 : performance.now() - sinceMs
 }
 
 export interface Overload {
@@ -56,11 +68,25 @@ export interface OverloadParts {
   shapeOf: ShapeOf
 }
 
-const vital = new AsyncLocalStorage<true>()
+/** A request as those see it who are asked something in its course. */
+interface Asker {
+  isVital: boolean
+  /** When it came, by `performance.now()`. */
+  sinceMs: number
+  patienceMs: number
+  hasBegun: boolean
+  response: Pick<ServerResponse, 'headersSent'>
+}
 
-/** Whether what is being done goes before other things; for the store, which keeps room for it. */
-export function isVital(): boolean {
-  return vital.getStore() === true
+const asking = new AsyncLocalStorage<Asker>()
+
+/**
+ * The request in whose course something is done now; for the store, before which lines form. Undefined once its
+ * answer has begun: what is done after that has a time of its own.
+ */
+export function asker(): Asker | undefined {
+  const asker = asking.getStore()
+  return asker?.response.headersSent === true ? undefined : asker
 }
 
 /**
@@ -106,13 +132,20 @@ export function refuseOverload(app: FastifyInstance, parts: OverloadParts): Over
 
   const isVitalRequest = weighRoutes(app)
   app.decorateRequest('refusedForLoad', false)
+  app.decorateRequest('asker', undefined)
   app.addHook('onRequest', (request, reply, done) => {
     const weight = request.routeOptions.config.weight ?? 'light'
     const reason = whyNot(weight, request.raw.socket)
     if (reason === undefined) {
       count(request, weight, reply.raw)
-      if (weight === 'vital') vital.run(true, done)
-      else done()
+      request.asker = {
+        isVital: weight === 'vital',
+        sinceMs: performance.now() - room.waitedMs(),
+        patienceMs: LINE_PATIENCE_MS[weight],
+        hasBegun: false,
+        response: reply.raw,
+      }
+      asking.run(request.asker, done)
       return
     }
     refused(weight, reason)
@@ -126,8 +159,8 @@ export function refuseOverload(app: FastifyInstance, parts: OverloadParts): Over
   })
   // The context of the first hook ends where the body is read.
   app.addHook('preHandler', (request, _, done) => {
-    if (request.routeOptions.config.weight === 'vital') vital.run(true, done)
-    else done()
+    if (request.asker === undefined) done()
+    else asking.run(request.asker, done)
   })
   const timer = setInterval(() => {
     pressure.tick()

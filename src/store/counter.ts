@@ -15,13 +15,21 @@ export async function nextNumbers(
   name: 'user' | 'group' | 'token' | 'client' | 'change',
   count: number,
 ): Promise<number> {
-  const { value } = await db
+  const { value } = await takeNumbers(db, name, count).executeTakeFirstOrThrow()
+  return value
+}
+
+/** The statement that does so, for others to have it in theirs. */
+export function takeNumbers(
+  db: Pick<Kysely<Schema>, 'insertInto'>,
+  name: 'user' | 'group' | 'token' | 'client' | 'change',
+  count: number,
+) {
+  return db
     .insertInto('counter')
     .values({ name, value: count })
     .onConflict((conflict) =>
       conflict.column('name').doUpdateSet((eb) => ({ value: eb('counter.value', '+', count) })),
     )
     .returning('value')
-    .executeTakeFirstOrThrow()
-  return value
 }

@@ -1,5 +1,5 @@
 import type { CoreError } from '../core/errors.ts'
-import { line } from './line.ts'
+import { type Asker, line } from './line.ts'
 
 export interface GateOptions {
   /** Who is inside at most. */
@@ -9,7 +9,8 @@ export interface GateOptions {
   /** Who waits outside at most, and for how long. */
   maxWaiting: number
   waitMs: number
-  isVital: () => boolean
+  /** For whom something is asked for now. */
+  asker: () => Asker | undefined
   /** Called with each that is turned away. */
   onTurnedAway: () => void
   /** What those are told who are turned away. */
@@ -30,7 +31,7 @@ interface Waiter {
 }
 
 export function gate(options: GateOptions): Gate {
-  const { places, reserved, waitMs, isVital, onTurnedAway, refusal } = options
+  const { places, reserved, waitMs, onTurnedAway, refusal } = options
   const waiting = line<Waiter>({ max: options.maxWaiting, waitMs }, ({ refuse }) => refuse())
   let free = places
 
@@ -45,29 +46,18 @@ export function gate(options: GateOptions): Gate {
 
   return {
     async enter() {
-      const vital = isVital()
-      if (free > (vital ? 0 : reserved)) {
+      const asker = options.asker()
+      if (free > (asker?.isVital ? 0 : reserved)) {
         free--
+        waiting.passed(asker)
         return
       }
-      await new Promise<void>((resolve, reject) => {
+      await new Promise<void>((proceed, reject) => {
         const refuse = () => {
-          clearTimeout(timer)
           onTurnedAway()
           reject(refusal())
         }
-        const waiter: Waiter = {
-          proceed() {
-            clearTimeout(timer)
-            resolve()
-          },
-          refuse,
-        }
-        const timer = setTimeout(() => {
-          waiting.leave(waiter)
-          refuse()
-        }, waitMs)
-        if (!waiting.join(waiter, vital)) refuse()
+        if (!waiting.join({ proceed, refuse }, asker)) refuse()
       })
     },
     leave() {

@@ -162,7 +162,10 @@ it('serves who asks while a group is under way', async () => {
 it('lets what is vital go before what came earlier', async () => {
   let isVital = false
   const order: number[] = []
-  const commit = groupCommit(db, { maxMs: Number.POSITIVE_INFINITY, isVital: () => isVital })
+  const commit = groupCommit(db, {
+    maxMs: Number.POSITIVE_INFINITY,
+    asker: () => ({ isVital, sinceMs: 0, patienceMs: 700, hasBegun: false }),
+  })
   const noting = (id: number) => commit(async () => order.push(id))
   const early = [1, 2, 3].map(noting)
   isVital = true

@@ -1,6 +1,6 @@
 import { type ControlledTransaction, type Kysely, sql } from 'kysely'
 import { CoreError } from '../core/errors.ts'
-import { line } from './line.ts'
+import { type Asker, line } from './line.ts'
 
 const MAX_MEMBERS = 100
 const MAX_MS = 15
@@ -14,6 +14,7 @@ interface Member<Schema> {
   work: (tx: Kysely<Schema>) => Promise<unknown>
   resolve: (value: unknown) => void
   reject: (error: unknown) => void
+  asker: Asker | undefined
 }
 
 type Outcome = { value: unknown } | { error: unknown }
@@ -26,8 +27,8 @@ export type InTurn = <T>(work: () => Promise<T>) => Promise<T>
 
 /** How what waits is chosen from; the defaults make no difference between changes. */
 export interface Queueing {
-  /** Whether the change that is asked for now goes before others. */
-  isVital?: (() => boolean) | undefined
+  /** For whom something is asked for now; undefined: nobody waits for it. */
+  asker?: (() => Asker | undefined) | undefined
   /** Whether others wait for their turn, too: then writing rests as long as it works. */
   isStrained?: (() => boolean) | undefined
   /** Called with each change that is turned away because too many wait, or it has waited too long. */
@@ -53,12 +54,15 @@ export function groupCommit<Schema>(
   {
     maxMs = MAX_MS,
     inTurn = (work) => work(),
-    isVital = () => false,
+    asker = () => undefined,
     isStrained = () => false,
     onTurnedAway = () => undefined,
   }: { maxMs?: number; inTurn?: InTurn | undefined } & Queueing = {},
 ): Committer<Schema> {
-  const waiting = line<Member<Schema>>({ max: MAX_WAITING, waitMs: WAIT_MS }, turnAway)
+  const waiting = line<Member<Schema>>(
+    { max: MAX_WAITING, waitMs: WAIT_MS, firstWaitMs: Number.POSITIVE_INFINITY },
+    turnAway,
+  )
   let running = false
 
   function turnAway({ reject }: Member<Schema>): void {
@@ -114,17 +118,23 @@ export function groupCommit<Schema>(
   return <T>(work: (tx: Kysely<Schema>) => Promise<T>) =>
     new Promise<T>((resolve, reject) => {
       // Made and resolved with one and the same T.
-      const member = { work, resolve: resolve as (value: unknown) => void, reject }
-      if (!waiting.join(member, isVital())) turnAway(member)
+      const member = {
+        work,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        asker: asker(),
+      }
+      if (!waiting.join(member, member.asker)) turnAway(member)
       else if (!running) void runAll()
     })
 }
 
 /** Throws when the whole transaction is gone, which a full disk does to it. */
 async function runMember<Schema>(
-  { work }: Member<Schema>,
+  { work, asker }: Member<Schema>,
   tx: ControlledTransaction<Schema>,
 ): Promise<Outcome> {
+  if (asker !== undefined) asker.hasBegun = true
   await sql`savepoint member`.execute(tx)
   try {
     const value = await work(tx)

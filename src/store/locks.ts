@@ -11,6 +11,10 @@ export interface Locks {
   rows<T extends keyof Schema, O>(
     query: SelectQueryBuilder<Schema, T, O>,
   ): SelectQueryBuilder<Schema, T, O>
+  /** The same, but others may hold them so, too: for who does not change them. */
+  still<T extends keyof Schema, O>(
+    query: SelectQueryBuilder<Schema, T, O>,
+  ): SelectQueryBuilder<Schema, T, O>
   /** The rows that the query finds and nobody else holds stay as they are; those held are left out. */
   free<T extends keyof Schema, O>(
     query: SelectQueryBuilder<Schema, T, O>,
@@ -24,6 +28,7 @@ export interface Locks {
 /** Outside a transaction, and where there is one writer anyhow. */
 export const NO_LOCKS: Locks = {
   rows: (query) => query,
+  still: (query) => query,
   free: (query) => query,
   hold: async () => undefined,
   shared: false,

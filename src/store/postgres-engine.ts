@@ -1,10 +1,10 @@
 import { Kysely, sql } from 'kysely'
+import type { ChainEnd } from '../core/audit/store.ts'
 import type { GuidedClock } from '../core/clock.ts'
 import { CoreError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
-import { lastRecord, toAuditRow } from './audit.ts'
+import { toAuditRow } from './audit.ts'
 import { type Notice, openChangeFeed } from './change-feed.ts'
-import { nextNumbers } from './counter.ts'
 import type { Db, Engine } from './engine.ts'
 import { insertEvents } from './events.ts'
 import { gate } from './gate.ts'
@@ -31,6 +31,11 @@ const RETRY_PAUSE_MS = 20
 const NOTICES_OFF_MS = 10_000
 /** Changes that wait at most; whoever comes later would time out anyhow. */
 const MAX_WAITING = 500
+/**
+ * Changes under way at most. Most of what a change takes, it takes alone, with the counters locked: more of them
+ * would stand before those, where nobody chooses who goes first.
+ */
+const MAX_AT_ONCE = 5
 /** Well below the 65,535 parameters that a statement may have. */
 const ROWS_AT_ONCE = 1000
 
@@ -39,7 +44,7 @@ const ROWS_AT_ONCE = 1000
  * used as it is, `unavailable` when it cannot be reached.
  */
 export async function openPostgresEngine({
-  isVital = () => false,
+  asker = () => undefined,
   onTurnedAway = () => undefined,
   ...options
 }: Queueing & {
@@ -53,14 +58,14 @@ export async function openPostgresEngine({
   clock: GuidedClock | undefined
 }): Promise<Engine> {
   const { waitMs } = options
-  const queueing = { isVital, onTurnedAway }
+  const queueing = { asker, onTurnedAway }
   const db: Db = new Kysely<Schema>({ dialect: pooled({ ...options, ...queueing }) })
   try {
     const schema = await currentSchema(db)
     if (!(await isMigrated(db, schema))) await migrateAlone(options, schema)
     const changes = await openChangeFeed({ ...options, channel: scopedName('change', schema), db })
     // The rest of the pool is for those who only ask, however many changes are under way.
-    const places = Math.max(1, Math.floor(options.pool * 0.7))
+    const places = Math.max(1, Math.min(MAX_AT_ONCE, Math.floor(options.pool * 0.7)))
     const door = gate({
       places,
       reserved: places > 1 ? 1 : 0,
@@ -71,6 +76,8 @@ export async function openPostgresEngine({
     })
     const inTurn = async <T>(work: () => Promise<T>): Promise<T> => {
       await door.enter()
+      const now = asker()
+      if (now !== undefined) now.hasBegun = true
       try {
         return await work()
       } finally {
@@ -123,6 +130,7 @@ function locks(tx: Db): Locks {
     // The strongest lock that a row's own change takes; a weaker one would have to be raised later,
     // and two that raise theirs wait for each other.
     rows: (query) => query.forNoKeyUpdate(),
+    still: (query) => query.forShare(),
     free: (query) => query.forUpdate().skipLocked(),
     async hold(name) {
       await sql`select pg_advisory_xact_lock(
@@ -142,8 +150,8 @@ async function writeJournal(
   { records, changes }: Journal,
   notice: Notice | undefined,
 ): Promise<number> {
-  const end = await nextNumbers(tx, 'change', changes.length)
-  const sealedRecords = records.length === 0 ? [] : sealed(records, await lastRecord(tx))
+  const { end, last } = await takeTurn(tx, changes.length)
+  const sealedRecords = sealed(records, last)
   const chain = sealedRecords.map(toAuditRow)
   const events = numberedEvents(records, sealedRecords)
   const first = end - changes.length + 1
@@ -176,6 +184,22 @@ async function writeJournal(
   for (const batch of batches(rows)) await tx.insertInto('change').values(batch).execute()
   await tx.selectNoFrom(notify).execute()
   return end
+}
+
+/**
+ * Takes the next `count` numbers of changes, and reads where the audit trail ends: two statements sent as one, because
+ * all others wait from here on. The second sees what was committed while the first waited.
+ */
+async function takeTurn(
+  tx: Db,
+  count: number,
+): Promise<{ end: number; last: ChainEnd | undefined }> {
+  const { rows } = await sql<{ value: number } | ChainEnd>`
+    insert into counter (name, value) values ('change', ${sql.lit(count)})
+      on conflict (name) do update set value = counter.value + ${sql.lit(count)} returning value;
+    select sequence, hash from audit order by sequence desc limit 1`.execute(tx)
+  const [taken, last] = rows as [{ value: number }, ChainEnd | undefined]
+  return { end: taken.value, last }
 }
 
 function* batches<T>(rows: readonly T[]): Generator<T[]> {

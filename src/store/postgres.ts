@@ -14,6 +14,7 @@ import {
   DatabaseError,
   Pool,
   type PoolClient,
+  type QueryResult,
   TypeOverrides,
 } from 'pg'
 import { CoreError } from '../core/errors.ts'
@@ -192,7 +193,7 @@ export function pooled(options: Connecting & { pool: number } & Queueing): Postg
     reserved: options.pool > 2 ? 1 : 0,
     maxWaiting: MAX_WAITING,
     waitMs: options.waitMs,
-    isVital: options.isVital ?? (() => false),
+    asker: options.asker ?? (() => undefined),
     onTurnedAway: options.onTurnedAway ?? (() => undefined),
     refusal: () => tooMuch('Too many requests are waiting for the database. Try again shortly.'),
   })
@@ -263,7 +264,9 @@ function guardedClient(client: PoolClient, begin: string, seats?: Gate): Postgre
     // The server has rolled back; trying to would hide the reason behind an error of its own.
     if (isBroken && text === 'rollback') return { command: 'ROLLBACK', rowCount: null, rows: [] }
     try {
-      return text === 'begin' ? await client.query(begin) : await client.query(text, [...values])
+      return text === 'begin'
+        ? await client.query(begin)
+        : whole(await client.query(text, [...values]))
     } catch (error) {
       isBroken ||= isConnectionLost(error)
       throw translated(error, { committing: text === 'commit' })
@@ -283,6 +286,12 @@ function guardedClient(client: PoolClient, begin: string, seats?: Gate): Postgre
       seats?.leave()
     },
   }
+}
+
+/** Several statements sent as one answer one by one; here the rows of all follow each other. */
+function whole(answer: QueryResult | QueryResult[]): object {
+  if (!Array.isArray(answer)) return answer
+  return { ...answer.at(-1), rows: answer.flatMap(({ rows }) => rows) }
 }
 
 async function prepared(client: ClientBase): Promise<void> {

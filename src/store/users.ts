@@ -1,4 +1,4 @@
-import type { Kysely, Selectable, SelectQueryBuilder } from 'kysely'
+import { type Kysely, type Selectable, type SelectQueryBuilder, sql } from 'kysely'
 import type { UserId } from '../core/id.ts'
 import type { Credentials, UserStore } from '../core/users/store.ts'
 import type { GlobalRole, User, UserKind } from '../core/users/user.ts'
@@ -179,6 +179,10 @@ export function userStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): UserStor
       const found = await row(live().where('id', '=', id))
       return found === undefined ? undefined : toCredentials(found)
     },
+    async heldCredentials(id) {
+      const found = await locks.still(live().where('id', '=', id)).executeTakeFirst()
+      return found === undefined ? undefined : toCredentials(found)
+    },
     async setPassword(id, change) {
       await db
         .updateTable('user')
@@ -201,7 +205,12 @@ export function userStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): UserStor
         .execute()
     },
     async recordLogin(id, atMs) {
-      await db.updateTable('user').set({ last_login_at_ms: atMs }).where('id', '=', id).execute()
+      const { rows } = await sql`update "user"
+        set last_login_at_ms = case when last_login_at_ms > ${atMs} then last_login_at_ms else ${atMs} end
+        where id in (select id from "user" where id = ${id}
+          ${locks.shared ? sql`for no key update skip locked` : sql``})
+        returning id`.execute(db)
+      return rows.length > 0
     },
     byIdentity: (issuer, subject) =>
       one(

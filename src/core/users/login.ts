@@ -28,9 +28,10 @@ export interface LoginWish {
 /**
  * Opens a session for a name and a password. Unknown names, wrong passwords and disabled users cost
  * the same time and get the same answer.
- * Throws `login_failed`, `too_many_requests` (locked out), `password_change_required`.
+ * Throws `login_failed`, `too_many_requests` (locked out, or too many logins), `password_change_required`.
  */
 export async function loginWithPassword(deps: Deps, wish: LoginWish): Promise<Session> {
+  deps.passwords.mustHaveRoom()
   const { credentials, account } = await findAccount(deps, wish.name)
   const matches = await countedLook(deps, account, () =>
     deps.passwords.matches(wish.password, credentials?.passwordHash),
@@ -39,11 +40,17 @@ export async function loginWithPassword(deps: Deps, wish: LoginWish): Promise<Se
     await recordFailure(deps, { account, userId: credentials?.user.id, origin: wish.origin })
     throw loginFailed()
   }
-  await deps.store.transaction((tx) => tx.lockouts.clear(account))
-  const replacement = await replacementHash(deps, credentials, wish)
-  const session = await openSession(deps, { credentials, wish, replacement })
+  const replacement = await replacementHash(deps, { credentials, account, wish })
+  const session = await openSession(deps, { credentials, account, wish, replacement })
   if (replacement === undefined) await strengthen(deps, credentials, wish.password)
   return session
+}
+
+/** A login whose password was right. */
+interface RightPassword {
+  credentials: Credentials
+  account: string
+  wish: LoginWish
 }
 
 /** Whom a name means, and the one account whose attempts all its spellings count towards. */
@@ -82,13 +89,16 @@ function isUsable({ user, passwordExpiresAtMs }: Credentials, nowMs: number): bo
 /** The hash that must replace the present one in the same step, if any. */
 async function replacementHash(
   deps: Deps,
-  { user }: Credentials,
-  wish: LoginWish,
+  { credentials: { user }, account, wish }: RightPassword,
 ): Promise<string | undefined> {
   const { passwordTtlSeconds } = deps.policy()
   const ageMs = deps.clock.now() - (user.passwordChangedAtMs ?? 0)
   const outdated = passwordTtlSeconds !== undefined && ageMs > passwordTtlSeconds * 1000
-  if (user.passwordIsOneTime || outdated) {
+  const mustChange = user.passwordIsOneTime || outdated
+  if (!mustChange && wish.newPassword === undefined) return undefined
+  // This one was right, whatever is wrong with the new one.
+  await deps.store.transaction((tx) => tx.lockouts.clear(account))
+  if (mustChange) {
     if (wish.newPassword === undefined) {
       throw new CoreError(
         'password_change_required',
@@ -101,13 +111,10 @@ async function replacementHash(
     checkNewPassword(wish.newPassword, user)
     return deps.passwords.hash(wish.newPassword)
   }
-  if (wish.newPassword !== undefined) {
-    throw new CoreError(
-      'invalid_input',
-      'This password need not be replaced. Log in without newPassword and change it afterwards.',
-    )
-  }
-  return undefined
+  throw new CoreError(
+    'invalid_input',
+    'This password need not be replaced. Log in without newPassword and change it afterwards.',
+  )
 }
 
 /** Hashes the same password anew when the parameters have been raised since. */
@@ -122,21 +129,16 @@ async function strengthen(
 
 async function openSession(
   deps: Deps,
-  {
-    credentials,
-    wish,
-    replacement,
-  }: {
-    credentials: Credentials
-    wish: LoginWish
-    replacement: string | undefined
-  },
+  { credentials, account, wish, replacement }: RightPassword & { replacement: string | undefined },
 ): Promise<Session> {
   const policy = deps.policy()
   const nowMs = deps.clock.now()
-  return deps.store.transaction(async (tx) => {
+  const { session, isNoted } = await deps.store.transaction(async (tx) => {
     // Disabled, changed or used up while we were hashing?
-    const now = await tx.users.credentialsById(credentials.user.id)
+    const { id } = credentials.user
+    const now = await (replacement === undefined
+      ? tx.users.heldCredentials(id)
+      : tx.users.credentialsById(id))
     if (now === undefined || now.passwordHash !== credentials.passwordHash) throw loginFailed()
     if (!isUsable(now, nowMs)) throw loginFailed()
     const { user } = now
@@ -153,7 +155,7 @@ async function openSession(
         passwordEvent('user.password_changed', user),
       )
     }
-    return saveSession(deps, tx, {
+    const session = await saveSession(deps, tx, {
       user,
       origin: wish.origin,
       via: wish.via,
@@ -161,7 +163,13 @@ async function openSession(
       ttlSeconds: policy.sessionTtlSeconds,
       idleSeconds: policy.sessionIdleSeconds,
     })
+    const isNoted = await tx.users.recordLogin(user.id, nowMs)
+    // Last, because other attempts at the account wait for it from here on.
+    await tx.lockouts.clear(account)
+    return { session, isNoted }
   })
+  if (!isNoted) deps.logins.note(session.user.id, nowMs)
+  return session
 }
 
 function passwordEvent(action: 'user.password_changed' | 'user.password_reset', user: User) {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { checkNewPassword, passwordHasher } from './password.ts'
 
 /** A quarter of a millisecond per hash instead of fifty; for what does not hang on the strength. */
-const weak = () => passwordHasher(randomBytes, 64)
+const weak = () => passwordHasher(randomBytes, { memoryKib: 64 })
 
 describe('hashes', () => {
   it('are Argon2id with at least 19 MiB, two passes and one lane', async () => {
@@ -53,7 +53,7 @@ describe('hashes', () => {
   })
 
   it('made with less than today’s strength are outdated', async () => {
-    const today = passwordHasher(randomBytes, 128)
+    const today = passwordHasher(randomBytes, { memoryKib: 128 })
     expect(today.isOutdated(await weak().hash('p'))).toBe(true)
     expect(today.isOutdated(await today.hash('p'))).toBe(false)
     expect(weak().isOutdated(await today.hash('p'))).toBe(false)
@@ -92,12 +92,28 @@ describe('the cost', () => {
     expect(await Promise.all(later)).toHaveLength(66)
   })
 
+  it('counts what a login has waited elsewhere', async () => {
+    let waitedMs = 0
+    const hasher = passwordHasher(randomBytes, { memoryKib: 64, waitedMs: () => waitedMs })
+    const [first, second] = [hasher.matches('x', undefined), hasher.matches('x', undefined)]
+    waitedMs = 700
+    await expect(hasher.matches('x', undefined)).rejects.toMatchObject({
+      code: 'too_many_requests',
+    })
+    await Promise.all([first, second])
+    // With nobody before it, it is served nevertheless.
+    expect(await hasher.matches('x', undefined)).toBe(false)
+  })
+
   it('keeps the line when a hash fails', async () => {
     let healthy = false
-    const hasher = passwordHasher((bytes) => {
-      if (!healthy) throw new Error('no entropy')
-      return randomBytes(bytes)
-    }, 64)
+    const hasher = passwordHasher(
+      (bytes) => {
+        if (!healthy) throw new Error('no entropy')
+        return randomBytes(bytes)
+      },
+      { memoryKib: 64 },
+    )
     const failures = await Promise.allSettled(Array.from({ length: 10 }, () => hasher.hash('p')))
     expect(failures.every(({ status }) => status === 'rejected')).toBe(true)
     healthy = true

@@ -13,13 +13,15 @@ const TAG_BYTES = 32
 /** How many hashes run at once (each holds 19 MiB and a thread), and how many may wait. */
 const CONCURRENT = 2
 const WAITING = 64
-/** For how long at most: whoever waits longer tries again anyhow. */
+/** How long a login waits at most in all until its turn: whoever waits longer tries again anyhow. */
 const PATIENCE_MS = 700
 
 const MIN_LENGTH = 15
 const MAX_LENGTH = 256
 
 export interface PasswordHasher {
+  /** Throws `too_many_requests` when the queue is full: then an attempt need not even be counted. */
+  mustHaveRoom(): void
   /** PHC string `$argon2id$v=19$m=…`. Throws `too_many_requests` when the queue is full. */
   hash(password: string): Promise<string>
   /** Takes as long for an unknown user (`undefined`) as for a wrong password. */
@@ -36,9 +38,19 @@ interface Parameters {
   tag: Buffer
 }
 
+export interface HasherOptions {
+  /** Less than `MEMORY_KIB` only where no strength is needed. */
+  memoryKib?: number
+  /** For how long whoever asks now has been waiting elsewhere, in milliseconds. */
+  waitedMs?: (() => number) | undefined
+}
+
 /** Argon2id off the event loop, with a bounded queue so that logins cannot starve the rest. */
-export function passwordHasher(random: Random, memoryKib = MEMORY_KIB): PasswordHasher {
-  const slot = limiter(CONCURRENT, WAITING)
+export function passwordHasher(
+  random: Random,
+  { memoryKib = MEMORY_KIB, waitedMs = () => 0 }: HasherOptions = {},
+): PasswordHasher {
+  const { slot, mustHaveRoom } = limiter(CONCURRENT, WAITING)
   const decoy: Parameters = {
     memory: memoryKib,
     passes: PASSES,
@@ -48,13 +60,14 @@ export function passwordHasher(random: Random, memoryKib = MEMORY_KIB): Password
   }
 
   return {
+    mustHaveRoom,
     hash: (password) =>
-      slot(async () => {
+      slot(PATIENCE_MS, async () => {
         const fresh = { ...decoy, salt: random(SALT_BYTES) }
         return encode({ ...fresh, tag: await derive(password, fresh) })
       }),
     matches: (password, hash) =>
-      slot(async () => {
+      slot(PATIENCE_MS - waitedMs(), async () => {
         const stored = hash === undefined ? undefined : decode(hash)
         const tag = await derive(password, stored ?? decoy)
         return stored !== undefined && timingSafeEqual(tag, stored.tag)
@@ -116,13 +129,19 @@ function limiter(concurrent: number, waiting: number) {
   const queue = new Set<() => void>()
 
   /** Throws `too_many_requests`. */
-  async function wait(): Promise<void> {
+  function mustHaveRoom(): void {
     if (queue.size >= waiting) throw tooMany()
+  }
+
+  /** Throws `too_many_requests`. */
+  async function wait(patienceMs: number): Promise<void> {
+    mustHaveRoom()
+    if (patienceMs <= 0) throw tooMany()
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
         queue.delete(proceed)
         reject(tooMany())
-      }, PATIENCE_MS)
+      }, patienceMs)
       const proceed = () => {
         clearTimeout(timer)
         resolve()
@@ -131,9 +150,9 @@ function limiter(concurrent: number, waiting: number) {
     })
   }
 
-  return async <T>(task: () => Promise<T>): Promise<T> => {
+  async function slot<T>(patienceMs: number, task: () => Promise<T>): Promise<T> {
     if (running < concurrent) running++
-    else await wait()
+    else await wait(patienceMs)
     try {
       return await task()
     } finally {
@@ -146,6 +165,8 @@ function limiter(concurrent: number, waiting: number) {
       }
     }
   }
+
+  return { slot, mustHaveRoom }
 }
 
 /** Long enough to pass the length rule, and on every list of leaked passwords. */

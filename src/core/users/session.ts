@@ -26,7 +26,6 @@ export async function saveSession(
   { user, origin, via, format, ttlSeconds, idleSeconds }: SessionDraft,
 ): Promise<Session> {
   const nowMs = deps.clock.now()
-  await tx.users.recordLogin(user.id, nowMs)
   const issued = await saveToken(deps, tx, {
     actor: { origin, user },
     ownerId: user.id,

@@ -39,6 +39,7 @@ export async function signInFromUpstream(
       via: ['s7'],
       reason: 'signed in again',
     })
+    await tx.users.recordLogin(user.id, nowMs)
     return saveSession(deps, tx, {
       user,
       origin,

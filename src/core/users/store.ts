@@ -76,10 +76,13 @@ export interface UserStore {
   /** By username, or else by email. */
   credentials(usernameOrEmailKey: string): Promise<Credentials | undefined>
   credentialsById(id: UserId): Promise<Credentials | undefined>
+  /** The same for a transaction that changes nothing about the user, who must only stay as he is. */
+  heldCredentials(id: UserId): Promise<Credentials | undefined>
   setPassword(id: UserId, change: PasswordChange): Promise<void>
   /** Replaces the hash of the same password after the parameters were raised. */
   rehash(id: UserId, from: string, to: string): Promise<void>
-  recordLogin(id: UserId, atMs: number): Promise<void>
+  /** Says false, at once, when others hold the user just now. */
+  recordLogin(id: UserId, atMs: number): Promise<boolean>
 
   /** The user that an upstream identity provider's subject stands for. */
   byIdentity(issuer: string, subject: string): Promise<User | undefined>
