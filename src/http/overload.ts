@@ -29,7 +29,7 @@ const PATIENCE = { heavy: 1, write: 2, light: 4 }
  * After so long in all nothing is begun for a request any more, where lines stand: answers are to come within a
  * second, and a login takes several steps from there.
  */
-const LINE_PATIENCE_MS = { heavy: 350, write: 600, light: 700, vital: 700 }
+const LINE_PATIENCE_MS = { heavy: 500, write: 600, light: 700, vital: 700 }
 /** Shares of `maxRequests`. */
 const SHARE = { heavy: 0.25, write: 0.5, light: 1 }
 

@@ -12,7 +12,7 @@ import type { SecretDigest } from '../core/secret.ts'
 import { nameKey } from '../core/text.ts'
 import { nextSerial } from './counter.ts'
 import { containsKey, containsText, pageRows } from './keyset.ts'
-import { type Locks, NO_LOCKS } from './locks.ts'
+import { type Locks, makerLock, NO_LOCKS } from './locks.ts'
 import type { ClientTable, Schema } from './schema.ts'
 import { orNameTaken } from './unique.ts'
 
@@ -94,7 +94,13 @@ export function clientStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): Client
     const row = await query.executeTakeFirst()
     return row === undefined ? undefined : toClient(row)
   }
-  const one: typeof seen = (query) => seen(locks.rows(query))
+  const one: typeof seen = async (query) => {
+    if (locks.shared) {
+      const client = await seen(query)
+      if (client !== undefined) await locks.hold(makerLock(client.id))
+    }
+    return seen(locks.rows(query))
+  }
 
   function filtered({ active, text }: ClientFilter) {
     let query = live()

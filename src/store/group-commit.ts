@@ -1,6 +1,6 @@
 import { type ControlledTransaction, type Kysely, sql } from 'kysely'
 import { CoreError } from '../core/errors.ts'
-import { type Asker, line } from './line.ts'
+import { type Asker, line, nobody } from './line.ts'
 
 const MAX_MEMBERS = 100
 const MAX_MS = 15
@@ -14,7 +14,7 @@ interface Member<Schema> {
   work: (tx: Kysely<Schema>) => Promise<unknown>
   resolve: (value: unknown) => void
   reject: (error: unknown) => void
-  asker: Asker | undefined
+  asker: Asker
 }
 
 type Outcome = { value: unknown } | { error: unknown }
@@ -122,7 +122,7 @@ export function groupCommit<Schema>(
         work,
         resolve: resolve as (value: unknown) => void,
         reject,
-        asker: asker(),
+        asker: asker() ?? nobody(),
       }
       if (!waiting.join(member, member.asker)) turnAway(member)
       else if (!running) void runAll()
@@ -134,7 +134,7 @@ async function runMember<Schema>(
   { work, asker }: Member<Schema>,
   tx: ControlledTransaction<Schema>,
 ): Promise<Outcome> {
-  if (asker !== undefined) asker.hasBegun = true
+  asker.hasBegun = true
   await sql`savepoint member`.execute(tx)
   try {
     const value = await work(tx)

@@ -21,6 +21,12 @@ export interface Asker {
   hasBegun: boolean
 }
 
+/** For what nobody waits for, such as the batches of a bulk revocation: little, and long decided. */
+export function nobody(): Asker {
+  const sinceMs = performance.now()
+  return { isVital: false, hasBegun: true, sinceMs, patienceMs: Number.POSITIVE_INFINITY }
+}
+
 export interface LineOptions {
   /** Who waits at most, of each rank. */
   max: number

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { Kysely, sql } from 'kysely'
 import type { ChainEnd } from '../core/audit/store.ts'
 import type { GuidedClock } from '../core/clock.ts'
@@ -10,7 +11,8 @@ import { insertEvents } from './events.ts'
 import { gate } from './gate.ts'
 import type { Queueing } from './group-commit.ts'
 import { type Journal, numberedEvents, sealed } from './journal.ts'
-import type { Locks } from './locks.ts'
+import { type Asker, nobody } from './line.ts'
+import { type Locks, lockKey } from './locks.ts'
 import { isMigrated, migrate } from './migrate.ts'
 import { aloneInRegistry, type NodeCard } from './node-registry.ts'
 import {
@@ -58,7 +60,9 @@ export async function openPostgresEngine({
   clock: GuidedClock | undefined
 }): Promise<Engine> {
   const { waitMs } = options
-  const queueing = { asker, onTurnedAway }
+  // Also where a transaction stands before the connections: nobody's would be the last of all there.
+  const changing = new AsyncLocalStorage<Asker>()
+  const queueing = { asker: () => asker() ?? changing.getStore(), onTurnedAway }
   const db: Db = new Kysely<Schema>({ dialect: pooled({ ...options, ...queueing }) })
   try {
     const schema = await currentSchema(db)
@@ -75,14 +79,16 @@ export async function openPostgresEngine({
       refusal: tooMany,
     })
     const inTurn = async <T>(work: () => Promise<T>): Promise<T> => {
-      await door.enter()
-      const now = asker()
-      if (now !== undefined) now.hasBegun = true
-      try {
-        return await work()
-      } finally {
-        door.leave()
-      }
+      const who = asker() ?? nobody()
+      return changing.run(who, async () => {
+        await door.enter()
+        who.hasBegun = true
+        try {
+          return await work()
+        } finally {
+          door.leave()
+        }
+      })
     }
     const notices = muffler()
     return {
@@ -132,9 +138,11 @@ function locks(tx: Db): Locks {
     rows: (query) => query.forNoKeyUpdate(),
     still: (query) => query.forShare(),
     free: (query) => query.forUpdate().skipLocked(),
+    async share(name) {
+      await sql`select pg_advisory_xact_lock_shared(${lockKey(name)})`.execute(tx)
+    },
     async hold(name) {
-      await sql`select pg_advisory_xact_lock(
-        hashtextextended(current_schema() || ':' || cast(${name} as text), 0))`.execute(tx)
+      await sql`select pg_advisory_xact_lock(${lockKey(name)})`.execute(tx)
     },
   }
 }

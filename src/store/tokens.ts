@@ -4,7 +4,7 @@ import type { GrantId, TokenId } from '../core/id.ts'
 import { addressKey } from '../core/ip.ts'
 import type { NewToken, TokenOrigins, TokenStore } from '../core/tokens/store.ts'
 import { nextSerial, takeNumbers } from './counter.ts'
-import { type Locks, NO_LOCKS } from './locks.ts'
+import { type Locks, lockKey, makerLock, NO_LOCKS } from './locks.ts'
 import { prepared } from './prepared.ts'
 import type { Schema, TokenTable } from './schema.ts'
 import { tokenEndings } from './token-endings.ts'
@@ -57,9 +57,16 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
     parentId,
   }: Record<keyof TokenOrigins, string | null>): Promise<Ending[]> {
     const still = locks.shared ? sql`for share` : sql``
+    // First of all, where whoever ends one of them is waiting.
+    const turn = locks.shared ? sql`and (select count(*) from turn) > 0` : sql``
+    const key = lockKey(sql`${makerLock('')} || id`)
+    const turns = locks.shared
+      ? sql`turn as materialized (select pg_advisory_xact_lock_shared(${key})
+          from unnest(array[cast(${clientId} as text), cast(${ownerId} as text)]) as id where id is not null),`
+      : sql``
     const { rows } = await sql<Ending>`
-      with maker as (select deleted_at_ms from client where id = ${clientId} ${still}),
-        owner as (select deleted_at_ms from "user" where id = ${ownerId} ${still}),
+      with ${turns} maker as (select deleted_at_ms from client where id = ${clientId} ${turn} ${still}),
+        owner as (select deleted_at_ms from "user" where id = ${ownerId} ${turn} ${still}),
         consent as (select revoked_at_ms from "grant" where id = ${grantId} ${still}),
         parent as (select coalesce(revoked_at_ms, quarantined_at_ms) as revoked_at_ms, case when kind in ('api', 'service', 'session')
           then superseded_at_ms end as ends_at_ms from token where id = ${parentId} ${still})

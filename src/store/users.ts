@@ -4,7 +4,7 @@ import type { Credentials, UserStore } from '../core/users/store.ts'
 import type { GlobalRole, User, UserKind } from '../core/users/user.ts'
 import { nextSerial } from './counter.ts'
 import { containsKey, containsText, pageRows } from './keyset.ts'
-import { type Locks, NO_LOCKS } from './locks.ts'
+import { type Locks, makerLock, NO_LOCKS } from './locks.ts'
 import type { Schema, UserTable } from './schema.ts'
 import { orNameTaken } from './unique.ts'
 
@@ -41,8 +41,13 @@ const named = <T>(statement: Promise<T>) =>
 
 export function userStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): UserStore {
   const live = () => db.selectFrom('user').selectAll().where('deleted_at_ms', 'is', null)
-  const row = (query: SelectQueryBuilder<Schema, 'user', Selectable<UserTable>>) =>
-    locks.rows(query).executeTakeFirst()
+  const row = async (query: SelectQueryBuilder<Schema, 'user', Selectable<UserTable>>) => {
+    if (locks.shared) {
+      const seen = await query.executeTakeFirst()
+      if (seen !== undefined) await locks.hold(makerLock(seen.id))
+    }
+    return locks.rows(query).executeTakeFirst()
+  }
   const one = async (query: SelectQueryBuilder<Schema, 'user', Selectable<UserTable>>) => {
     const found = await row(query)
     return found === undefined ? undefined : toUser(found)
@@ -180,6 +185,7 @@ export function userStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): UserStor
       return found === undefined ? undefined : toCredentials(found)
     },
     async heldCredentials(id) {
+      await locks.share(makerLock(id))
       const found = await locks.still(live().where('id', '=', id)).executeTakeFirst()
       return found === undefined ? undefined : toCredentials(found)
     },
