@@ -142,6 +142,8 @@ async function work(run: Run, { client, dice }: { client: number; dice: Dice }):
   const anyNode = () => dice.pick(running()) ?? 0
   for (let made = 0; !run.isOver(); ) {
     await sleep(dice.number(20))
+    // What is asked of nobody says nothing.
+    if (running().length === 0) continue
     const choice = dice.number(100)
     const wantsFresh = choice < 24 && dice.chance(FRESH)
     const token = dice.pick(held.filter(({ isSpent }) => !(isSpent && wantsFresh)).slice(-RECENT))

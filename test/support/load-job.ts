@@ -12,6 +12,8 @@ export interface LoadKind {
 
 export interface LoadJob {
   port: number
+  /** Over TLS, with whatever certificate the server has. */
+  secure?: boolean
   kinds: LoadKind[]
   seconds: number
   /** Requests a second. Absent: as many as `connections` can ask one after the other. */
@@ -33,6 +35,8 @@ export interface KindResult {
   acceptedP50Ms: number
   acceptedP99Ms: number
   refusedP99Ms: number
+  /** Of what was accepted, without what the generator itself was late. */
+  serverP99Ms: number
 }
 
 export interface LoadResult {
@@ -40,5 +44,7 @@ export interface LoadResult {
   sent: number
   /** Wanted, but no connection was free: clients that gave up before they began. */
   unsent: number
+  /** How late the generator was: in sending after the time was due, and at most in hearing what had come. */
+  lateness: { sendP99Ms: number; hearP99Ms: number }
   kinds: Record<string, KindResult>
 }

@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import { connect as connectSecurely } from 'node:tls'
 import {
   type KindResult,
   type LoadJob,
@@ -14,7 +15,9 @@ import {
  */
 
 const TICK_MS = 5
-const CONNECTING_MS = 1500
+/** How long connections may take, and how long is waited when all are there: Node takes them in one by one. */
+const CONNECTING_MS = 30_000
+const SETTLING_MS = 1500
 /** How long answers are waited for when all is sent. */
 const LINGER_MS = 3000
 
@@ -23,33 +26,57 @@ interface Tally {
   other: Record<string, number>
   acceptedMs: number[]
   refusedMs: number[]
+  serverMs: number[]
 }
 
 interface Line {
   socket: Socket
   /** What is being asked on it. */
-  asked: { tally: Tally; sinceMs: number } | undefined
+  asked: { tally: Tally; sinceMs: number; sentMs: number } | undefined
   text: string
 }
 
 let numbers = 0
 
+/** When this turn of the event loop began, and how long the loop had rested until then. */
+const turn = { sinceMs: performance.now(), idleMs: 0, isMarked: false }
+
+/** For how long at most something that is heard now has lain unheard, because others were being heard. */
+function unheardMs(nowMs: number): number {
+  if (!turn.isMarked) {
+    turn.isMarked = true
+    setImmediate(() => {
+      turn.sinceMs = performance.now()
+      turn.idleMs = performance.nodeTiming.idleTime
+      turn.isMarked = false
+    })
+  }
+  return nowMs - turn.sinceMs - (performance.nodeTiming.idleTime - turn.idleMs)
+}
+
 async function run(job: LoadJob): Promise<LoadResult> {
   const tallies = new Map(job.kinds.map(({ name }) => [name, newTally()]))
   const deck = job.kinds.flatMap((kind) => Array.from({ length: kind.share }, () => kind))
   const idle: Line[] = []
+  const late = { sendMs: [] as number[], hearMs: [] as number[] }
   let open = 0
+  let opening = 0
   let sent = 0
   let unsent = 0
   let isOver = false
 
   function openLine(): Line {
     const line: Line = {
-      socket: connect({ port: job.port, host: '127.0.0.1', noDelay: true }),
+      socket: connected(job),
       asked: undefined,
       text: '',
     }
     open++
+    opening++
+    const opened = () => {
+      opening--
+    }
+    line.socket.once(job.secure === true ? 'secureConnect' : 'connect', opened)
     line.socket.setEncoding('latin1')
     line.socket.on('data', (chunk) => heard(line, String(chunk)))
     line.socket.on('error', () => undefined)
@@ -80,9 +107,13 @@ async function run(job: LoadJob): Promise<LoadResult> {
     line.asked = undefined
     if (asked !== undefined) {
       const status = head.slice(9, 12)
-      const tookMs = performance.now() - asked.sinceMs
+      const nowMs = performance.now()
+      const tookMs = nowMs - asked.sinceMs
+      const hearMs = unheardMs(nowMs)
+      late.hearMs.push(hearMs)
       if (status.startsWith('2')) {
         asked.tally.acceptedMs.push(tookMs)
+        asked.tally.serverMs.push(nowMs - asked.sentMs - hearMs)
         if (tookMs <= job.deadlineMs) asked.tally.good++
       } else if ((status === '503' || status === '429') && /\r\nretry-after: [1-9]/.test(head)) {
         asked.tally.refusedMs.push(tookMs)
@@ -96,7 +127,9 @@ async function run(job: LoadJob): Promise<LoadResult> {
   function ask(line: Line, sinceMs: number): void {
     const kind = deck[Math.floor(Math.random() * deck.length)] as LoadKind
     const request = kind.requests[sent % kind.requests.length] as string
-    line.asked = { tally: tallies.get(kind.name) as Tally, sinceMs }
+    const sentMs = performance.now()
+    late.sendMs.push(sentMs - sinceMs)
+    line.asked = { tally: tallies.get(kind.name) as Tally, sinceMs, sentMs }
     sent++
     line.socket.write(withNumber(request))
   }
@@ -104,7 +137,9 @@ async function run(job: LoadJob): Promise<LoadResult> {
   // Clients keep connections. Node takes in one new one in a turn, which is another trial.
   if (job.rate !== undefined) {
     while (open < job.connections) idle.push(openLine())
-    await pause(CONNECTING_MS)
+    const latestMs = performance.now() + CONNECTING_MS
+    while (opening > 0 && performance.now() < latestMs) await pause(TICK_MS)
+    await pause(SETTLING_MS)
   }
   const beganMs = performance.now()
   const endMs = beganMs + job.seconds * 1000
@@ -128,7 +163,13 @@ async function run(job: LoadJob): Promise<LoadResult> {
   const seconds = (performance.now() - beganMs) / 1000
   const lingerMs = performance.now() + LINGER_MS
   while (idle.length < open && performance.now() < lingerMs) await pause(TICK_MS)
-  return { seconds, sent, unsent, kinds: Object.fromEntries([...tallies].map(resultOf)) }
+  const lateness = { sendP99Ms: share(late.sendMs, 0.99), hearP99Ms: share(late.hearMs, 0.99) }
+  return { seconds, sent, unsent, lateness, kinds: Object.fromEntries([...tallies].map(resultOf)) }
+}
+
+function connected({ port, secure }: LoadJob): Socket {
+  const to = { port, host: '127.0.0.1', noDelay: true }
+  return secure === true ? connectSecurely({ ...to, rejectUnauthorized: false }) : connect(to)
 }
 
 function withNumber(request: string): string {
@@ -137,11 +178,11 @@ function withNumber(request: string): string {
 }
 
 function newTally(): Tally {
-  return { good: 0, other: {}, acceptedMs: [], refusedMs: [] }
+  return { good: 0, other: {}, acceptedMs: [], refusedMs: [], serverMs: [] }
 }
 
 function resultOf([name, tally]: [string, Tally]): [string, KindResult] {
-  const { good, other, acceptedMs, refusedMs } = tally
+  const { good, other, acceptedMs, refusedMs, serverMs } = tally
   return [
     name,
     {
@@ -152,6 +193,7 @@ function resultOf([name, tally]: [string, Tally]): [string, KindResult] {
       acceptedP50Ms: share(acceptedMs, 0.5),
       acceptedP99Ms: share(acceptedMs, 0.99),
       refusedP99Ms: share(refusedMs, 0.99),
+      serverP99Ms: share(serverMs, 0.99),
     },
   ]
 }

@@ -1,8 +1,7 @@
-import { fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
+import { requestText, startGenerator } from './generator.ts'
 import { type LoadJob, type LoadKind, type LoadResult, NUMBER } from './load-job.ts'
 import { type ServerProcess, startProcess } from './process.ts'
 import { type Rest, rest } from './rest.ts'
@@ -68,23 +67,19 @@ export async function tryOverload({
       ...env,
     },
   })
-  const generator = fork(fileURLToPath(new URL('open-loop.ts', import.meta.url)))
+  const generator = startGenerator()
   try {
     const api = rest(server.url, adminToken)
     const kinds = await mixOf(api, { adminToken, password })
-    const load = (job: Pick<LoadJob, 'rate' | 'seconds' | 'connections'>): Promise<LoadResult> => {
-      const done = new Promise<LoadResult>((resolve, reject) => {
-        generator.once('message', (result) => resolve(result as LoadResult))
-        generator.once('exit', () => reject(new Error('The load generator ended.')))
-      })
-      generator.send({
-        port: Number(new URL(server.url).port),
+    const { port, protocol } = new URL(server.url)
+    const load = (job: Pick<LoadJob, 'rate' | 'seconds' | 'connections'>) =>
+      generator.run({
+        port: Number(port),
+        secure: protocol === 'https:',
         kinds,
         deadlineMs: DEADLINE_MS,
         ...job,
-      } satisfies LoadJob)
-      return done
-    }
+      })
     // Warm first: what is compiled by the way is none of the saturation.
     await load({ seconds: Math.min(seconds, 5), connections: 32 })
     const closed = await load({ seconds: Math.min(seconds, 10), connections: 32 })
@@ -110,7 +105,7 @@ export async function tryOverload({
     tell(`recovered after ${rounded(recoveryMs)} ms`)
     return { saturation, phases, recoveryMs }
   } finally {
-    generator.kill()
+    generator.end()
     const { output } = await server.end('SIGKILL')
     for (const line of output.split('\n').filter((line) => line.startsWith('{'))) tell(line)
   }
@@ -134,12 +129,9 @@ async function mixOf(
   { adminToken, password }: { adminToken: string; password: string },
 ): Promise<LoadKind[]> {
   const tokens = await makeTokens(api, TOKENS)
-  const post = (path: string, body: object) => {
-    const json = JSON.stringify(body)
-    return `POST ${path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${adminToken}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`
-  }
-  const get = (path: string) =>
-    `GET ${path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${adminToken}\r\n\r\n`
+  const post = (path: string, body: object) =>
+    requestText({ method: 'POST', path, token: adminToken, body })
+  const get = (path: string) => requestText({ method: 'GET', path, token: adminToken })
   const run = randomBytes(3).toString('hex')
   return [
     {
@@ -166,8 +158,8 @@ const goodIn = ({ kinds }: LoadResult) =>
 
 const rounded = (value: number) => Math.round(value)
 
-function brief({ sent, unsent, kinds }: LoadResult): string {
-  return JSON.stringify({ sent, unsent, ...kinds })
+function brief({ sent, unsent, lateness, kinds }: LoadResult): string {
+  return JSON.stringify({ sent, unsent, lateness, ...kinds })
 }
 
 interface Watch {
@@ -230,9 +222,15 @@ async function watchVital({ api, server }: { api: Rest; server: ServerProcess })
   }
 }
 
+/** What the process holds, or the largest of its children. */
 function residentMiB(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-  return Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024)
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+  const pids = [pid, ...children.split(' ').filter((child) => child !== '')]
+  const sizes = pids.map((each) => {
+    const status = readFileSync(`/proc/${each}/status`, 'utf8')
+    return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1])
+  })
+  return Math.round(Math.max(...sizes) / 1024)
 }
 
 /** Until one of each kind is answered in time, several times in a row. */
