@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { Kysely, sql } from 'kysely'
 import type { ChainEnd } from '../core/audit/store.ts'
 import type { GuidedClock } from '../core/clock.ts'
@@ -11,7 +10,7 @@ import { insertEvents } from './events.ts'
 import { gate } from './gate.ts'
 import type { Queueing } from './group-commit.ts'
 import { type Journal, numberedEvents, sealed } from './journal.ts'
-import { type Asker, nobody } from './line.ts'
+import { nobody } from './line.ts'
 import { type Locks, lockKey } from './locks.ts'
 import { isMigrated, migrate } from './migrate.ts'
 import { aloneInRegistry, type NodeCard } from './node-registry.ts'
@@ -60,9 +59,7 @@ export async function openPostgresEngine({
   clock: GuidedClock | undefined
 }): Promise<Engine> {
   const { waitMs } = options
-  // Also where a transaction stands before the connections: nobody's would be the last of all there.
-  const changing = new AsyncLocalStorage<Asker>()
-  const queueing = { asker: () => asker() ?? changing.getStore(), onTurnedAway }
+  const queueing = { asker, onTurnedAway }
   const db: Db = new Kysely<Schema>({ dialect: pooled({ ...options, ...queueing }) })
   try {
     const schema = await currentSchema(db)
@@ -76,19 +73,18 @@ export async function openPostgresEngine({
       maxWaiting: MAX_WAITING,
       waitMs,
       ...queueing,
+      asker: () => asker() ?? nobody(),
       refusal: tooMany,
     })
     const inTurn = async <T>(work: () => Promise<T>): Promise<T> => {
-      const who = asker() ?? nobody()
-      return changing.run(who, async () => {
-        await door.enter()
-        who.hasBegun = true
-        try {
-          return await work()
-        } finally {
-          door.leave()
-        }
-      })
+      await door.enter()
+      const now = asker()
+      if (now !== undefined) now.hasBegun = true
+      try {
+        return await work()
+      } finally {
+        door.leave()
+      }
     }
     const notices = muffler()
     return {

@@ -3,7 +3,7 @@ import { CoreError } from '../core/errors.ts'
 import type { GrantId, TokenId } from '../core/id.ts'
 import { addressKey } from '../core/ip.ts'
 import type { NewToken, TokenOrigins, TokenStore } from '../core/tokens/store.ts'
-import { nextSerial, takeNumbers } from './counter.ts'
+import { nextSerial, takeSerial } from './counter.ts'
 import { type Locks, lockKey, makerLock, NO_LOCKS } from './locks.ts'
 import { prepared } from './prepared.ts'
 import type { Schema, TokenTable } from './schema.ts'
@@ -22,7 +22,7 @@ const insertRow = prepared((db, row: TokenTable) => db.insertInto('token').value
 /** With the next serial, in one statement: nobody else gets one until we commit, so every answer counts. */
 const insertNumbered = prepared((db, row: TokenTable) =>
   db
-    .with('number', (with_) => takeNumbers(with_, 'token', 1))
+    .with('number', (part) => takeSerial(part, 'token'))
     .insertInto('token')
     .values({ ...row, serial: sql<number>`(select value from number)` })
     .returning('serial'),
