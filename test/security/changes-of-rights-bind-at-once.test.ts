@@ -27,7 +27,12 @@ describe('a demotion', () => {
     const create = async () => {
       const username = `made-${names.length}`
       names.push(username)
-      return server.call('POST', '/api/v1/users', { token: bob.token, body: { username } })
+      for (;;) {
+        const wish = { token: bob.token, body: { username } }
+        const answer = await server.call('POST', '/api/v1/users', wish)
+        // Too many for a slow machine: nothing was done, and whoever asked asks again.
+        if (answer.status !== 503) return answer
+      }
     }
     expect((await create()).status).toBe(201)
     const early = Array.from({ length: 25 }, create)
