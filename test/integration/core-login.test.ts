@@ -278,6 +278,19 @@ describe('a one-time password', () => {
     else expect(old.reason).toMatchObject({ code: 'login_failed' })
   })
 
+  it.each([
+    ['demoted', { globalRole: 'USER' }, 'forbidden'],
+    ['disabled', { active: false }, 'unauthenticated'],
+  ] as const)('is not given by whoever was %s while it was made', async (_, edit, refusal) => {
+    const { user } = await withPassword()
+    const deputy = await t.makeUser({ username: `deputy ${++names}`, globalRole: 'ADMIN' })
+    const caller = await t.callerOf((await t.issue(deputy)).secret)
+    const reset = t.core.resetPassword({ caller, id: user.id })
+    await t.write((w) => w.updateUser({ caller: t.admin, id: deputy.id, edit }))
+    await expect(reset).rejects.toThrow(code(refusal))
+    await login(user.username, CHOSEN)
+  })
+
   it('comes in readable groups and never twice', async () => {
     const made = new Set<string>()
     for (let i = 0; i < 3; i++) made.add((await withOneTimePassword()).password.reveal())
@@ -309,6 +322,20 @@ describe('changing one’s password', () => {
     await expect(
       t.core.changePassword({ caller: t.admin, current: ADMIN_PASSWORD, next: CHOSEN }),
     ).rejects.toThrow(code('forbidden'))
+  })
+
+  it('does nothing any more once the session or its user was ended on the way', async () => {
+    const { user, session } = await withPassword()
+    const change = async () => {
+      const caller = await t.callerOf(session.secret)
+      return t.core.changePassword({ caller, current: CHOSEN, next: WRONG })
+    }
+    const changing = change()
+    await t.write((w) => w.updateUser({ caller: t.admin, id: user.id, edit: { active: false } }))
+    await expect(changing).rejects.toThrow(code('unauthenticated'))
+    await t.write((w) => w.updateUser({ caller: t.admin, id: user.id, edit: { active: true } }))
+    await expect(login(user.username, WRONG)).rejects.toThrow(code('login_failed'))
+    await login(user.username, CHOSEN)
   })
 
   it('is demanded when it is older than the policy allows', async () => {

@@ -2,12 +2,11 @@ import { can } from '../access.ts'
 import type { Actor } from '../audit/record.ts'
 import type { Deps } from '../deps.ts'
 import type { JobId, TokenId } from '../id.ts'
-import { restrained, restraintOf } from '../policy/restraint.ts'
-import { effectiveRights, type Principal } from '../rights.ts'
+import type { Principal } from '../rights.ts'
 import type { Repositories } from '../store.ts'
-import { descentOf } from '../tokens/lineage.ts'
 import { revokeSettledMany } from '../tokens/revoke.ts'
-import { stateOf, type Token } from '../tokens/token.ts'
+import { standingOf } from '../tokens/standing.ts'
+import type { Token } from '../tokens/token.ts'
 import type { Job } from './job.ts'
 
 /** How long a node keeps a job to itself; it goes on where another node stopped for good. */
@@ -117,17 +116,12 @@ export function createWorker(deps: Deps, { stopwatch }: { stopwatch: () => numbe
  * has ended does not end the job, because the end of a family would then depend on who asks for it.
  */
 async function askerOf(deps: Deps, job: Job): Promise<Principal | undefined> {
-  const stored = await deps.store.tokens.glance(job.tokenId)
-  const owner = await deps.loadOwner(job.ownerId)
-  if (stored === undefined || owner === undefined || !owner.user.active) return undefined
-  // As for a verdict: within what its ancestors and the policy leave of it.
-  const { token: saved } = await descentOf(deps.store, stored)
-  const token = restrained(saved, await restraintOf(deps.policy(), deps.store, stored))
-  const state = stateOf(token, deps.clock.now())
+  const standing = await standingOf(deps, deps.store, job.tokenId)
+  if (standing === undefined) return undefined
+  const { principal, state } = standing
   // A successor has the same rights as what it replaced.
   const mayAct = state === 'active' || state === 'superseded' || job.outlivesToken
-  if (!mayAct) return undefined
-  return { user: owner.user, token, rights: effectiveRights(owner, token.limits) }
+  return mayAct ? principal : undefined
 }
 
 async function act(

@@ -4,9 +4,11 @@ import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError, notFound } from '../errors.ts'
 import type { TokenId, UserId } from '../id.ts'
+import type { Principal } from '../rights.ts'
 import { Secret } from '../secret.ts'
 import type { Repositories } from '../store.ts'
 import { revokeOwned } from '../tokens/revoke.ts'
+import { mustStillStand } from '../tokens/standing.ts'
 import { countedLook, recordFailure } from './lockout.ts'
 import { checkNewPassword } from './password.ts'
 import type { PasswordChange } from './store.ts'
@@ -16,7 +18,7 @@ const ONE_TIME_TTL_SECONDS = 86_400
 /** No vowels and no look-alikes: it is read from a screen and typed. */
 const READABLE = 'bcdfghjkmnpqrstvwxz23456789'
 
-/** Changes one's own password and ends one's other logins. Throws `forbidden`, `login_failed`, `too_many_requests`, `invalid_input`. */
+/** Changes one's own password and ends one's other logins. Throws `forbidden`, `login_failed`, `too_many_requests`, `invalid_input`, `unauthenticated` (ended meanwhile). */
 export async function changePassword(
   deps: Deps,
   { caller, current, next }: { caller: Caller; current: string; next: string },
@@ -36,6 +38,8 @@ export async function changePassword(
   checkNewPassword(next, user)
   const hash = await deps.passwords.hash(next)
   await deps.store.transaction(async (tx) => {
+    // Two hashes took their time; whoever ended the session meanwhile meant this, too.
+    await mustStillStand(deps, tx, caller)
     const now = await tx.users.credentialsById(user.id)
     if (now?.passwordHash !== credentials?.passwordHash) {
       throw new CoreError('conflict', 'The password was changed meanwhile. Log in again.')
@@ -49,24 +53,37 @@ export async function changePassword(
 
 /**
  * Gives a user a one-time password that must be replaced at its first use, within a day; ends the
- * user's logins. Throws `forbidden`, `not_found`, `invalid_input` (service accounts have none).
+ * user's logins. Throws `forbidden`, `not_found`, `invalid_input` (service accounts have none),
+ * `unauthenticated` (the caller's credential ended meanwhile).
  */
 export async function resetPassword(
   deps: Deps,
   { caller, id }: { caller: Caller; id: UserId },
 ): Promise<Secret> {
-  mustBeAllowed(caller.principal, 'password.reset', { what: undefined, policy: deps.policy() })
-  return setOneTimePassword(deps, { actor: caller, id })
+  const mustMay = (who: Principal) =>
+    mustBeAllowed(who, 'password.reset', { what: undefined, policy: deps.policy() })
+  mustMay(caller.principal)
+  return setOneTimePassword(deps, {
+    actor: caller,
+    id,
+    // A hash takes its time, and the password opens every door of its user.
+    stillMay: async (tx) => mustMay(await mustStillStand(deps, tx, caller)),
+  })
 }
 
 /** The same once it is settled that the actor may: bootstrap and break-glass. */
 export async function setOneTimePassword(
   deps: Deps,
-  { actor, id }: { actor: Actor; id: UserId },
+  {
+    actor,
+    id,
+    stillMay,
+  }: { actor: Actor; id: UserId; stillMay?: (tx: Repositories) => Promise<void> },
 ): Promise<Secret> {
   const password = oneTimePassword(deps)
   const hash = await deps.passwords.hash(password.reveal())
   await deps.store.transaction(async (tx) => {
+    await stillMay?.(tx)
     const user = await tx.users.byId(id)
     if (user === undefined) throw notFound('user')
     if (user.kind === 'service') {
