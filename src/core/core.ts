@@ -295,7 +295,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     groupNames: inStore(groupNames),
     clientLabels: inStore(clientLabels),
     policyEnds: (tokens) => policyEnds(policy.now(), store, tokens),
-    testPolicy: on(testPolicy),
+    testPolicy: verifying(testPolicy),
     onChange: (listener) => store.onChange(listener),
     isCurrent: () => store.changes.isCurrent(),
     catchUp: () => store.changes.catchUp(),

@@ -1,10 +1,13 @@
-import { mustBeAllowed } from '../access.ts'
+import { can, mustBeAllowed } from '../access.ts'
 import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
+import { CoreError } from '../errors.ts'
 import { addressTest } from '../ip.ts'
 import type { Position } from '../page.ts'
 import { NEWEST_FIRST, type TokenQuery } from '../tokens/filter.ts'
+import { stillHolds } from '../tokens/still-holds.ts'
 import type { Token } from '../tokens/token.ts'
+import type { Verifier } from '../tokens/verify.ts'
 import { mergedPolicy, type PolicyEdit } from './manage.ts'
 import { DEFAULT_POLICY, type Policy } from './policy.ts'
 import { effectiveEndMs, type Restraint, restraintsOf } from './restraint.ts'
@@ -61,6 +64,8 @@ export interface PolicyTest {
 /** How far a test is, or what it found. */
 export type PolicyTestStep = { done: number; total: number } | PolicyTest
 
+type TestDeps = Deps & { verifier: Verifier }
+
 const BATCH = 500
 const MAX_SHOWN = 100
 const ACTIVE: TokenQuery = { field: 'state', oneOf: ['active'] }
@@ -68,17 +73,34 @@ const ACTIVE: TokenQuery = { field: 'state', oneOf: ['active'] }
 /**
  * What the policy would do, after an edit, to the tokens there are; without an edit, what the policy in
  * force does. Changes nothing. Everything that can be refused is refused before the first step; then
- * the inventory is read in batches. Throws `forbidden`, `invalid_input`.
+ * the inventory is read in batches. Throws `forbidden`, `invalid_input`; a step, `unauthenticated` when the
+ * caller lost the right to it on the way.
  */
 export async function testPolicy(
-  deps: Deps,
+  deps: TestDeps,
   caller: Caller,
   edit: PolicyEdit,
 ): Promise<AsyncGenerator<PolicyTestStep>> {
   mustBeAllowed(caller.principal, 'policy.test', { what: undefined, policy: deps.policy() })
   const inForce: Policy = { ...DEFAULT_POLICY, ...(await deps.store.policy.load()) }
   const proposed = await mergedPolicy(deps.store, inForce, edit)
-  return stepsOf(deps, { inForce, proposed })
+  return whileAllowed(deps, caller, stepsOf(deps, { inForce, proposed }))
+}
+
+/** A large inventory takes minutes, and shows tokens of everybody at the end. */
+async function* whileAllowed(
+  deps: TestDeps,
+  caller: Caller,
+  steps: AsyncGenerator<PolicyTestStep>,
+): AsyncGenerator<PolicyTestStep> {
+  for await (const step of steps) {
+    const who = await stillHolds(deps, caller)
+    const policy = deps.policy()
+    if (who === undefined || !can(who, 'policy.test', { what: undefined, policy })) {
+      throw new CoreError('unauthenticated', 'The credential is no longer valid.')
+    }
+    yield step
+  }
 }
 
 async function* stepsOf(
