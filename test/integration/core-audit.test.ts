@@ -551,6 +551,24 @@ describe('the chain', () => {
     })
   })
 
+  it('shows that the end was replaced, by a kept checkpoint beside one of the new end', async () => {
+    const kept = await path.core.checkpoint()
+    if (kept === undefined) throw new Error('no checkpoint')
+    await path.tamper(`delete from audit where sequence = ${count}; delete from audit_checkpoint`)
+    await path.reopen()
+    await path.makeUser({ username: 'in the place of another' })
+    const later = await path.core.checkpoint()
+    if (later === undefined) throw new Error('no checkpoint')
+    expect(later.sequence).toBe(kept.sequence)
+    for (const checkpoints of [[kept], [kept, later], [later, kept]]) {
+      expect(await path.core.verifyAudit({ checkpoints })).toMatchObject({
+        intact: false,
+        firstBadSequence: count,
+        problem: expect.stringContaining('replaced'),
+      })
+    }
+  })
+
   it('shows that a checkpoint was forged', async () => {
     const kept = await path.core.checkpoint()
     if (kept === undefined) throw new Error('no checkpoint')

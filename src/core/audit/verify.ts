@@ -29,7 +29,8 @@ export async function verifyChain(proof: ChainProof): Promise<ChainVerdict> {
   if (forged !== undefined) {
     return broken(forged.sequence, 'A checkpoint is not signed by this server.')
   }
-  const promised = new Map(proof.checkpoints.map(({ sequence, hash }) => [sequence, hash]))
+  // All of one sequence: two that differ show that the end was cut off and grew again.
+  const promised = Map.groupBy(proof.checkpoints, ({ sequence }) => sequence)
   let last = { sequence: 0, hash: CHAIN_START }
   // Below the first record too: the log has no place for anything there.
   let from = Number.MIN_SAFE_INTEGER
@@ -65,7 +66,7 @@ function whyBad(
   }: {
     last: { sequence: number; hash: string }
     key: Buffer
-    promised: ReadonlyMap<number, string>
+    promised: ReadonlyMap<number, readonly Checkpoint[]>
   },
 ): ChainVerdict | undefined {
   const { hash, ...fields } = record
@@ -73,8 +74,7 @@ function whyBad(
   if (record.sequence < next) return broken(record.sequence, 'A record was inserted.')
   if (record.sequence > next) return broken(next, 'A record is missing.')
   if (chainHash(key, last.hash, fields) !== hash) return broken(next, 'A record was altered.')
-  const signed = promised.get(next)
-  if (signed !== undefined && signed !== hash) {
+  if (promised.get(next)?.some((checkpoint) => checkpoint.hash !== hash)) {
     return broken(next, 'The chain was replaced: a checkpoint knows this record otherwise.')
   }
   return undefined
