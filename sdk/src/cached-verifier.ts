@@ -7,7 +7,7 @@ export interface CachedOptions extends FeedOptions {
   client: Pick<Client, 'tokens'>
   /** Verdicts kept at most. Default: 10,000. */
   maxEntries?: number
-  /** How long a verdict is kept at most. Default: 60. */
+  /** How long a verdict is kept at most. Default: 60; more than about 1,000 is not. */
   ttlSeconds?: number
 }
 
@@ -32,7 +32,10 @@ interface Entry {
   /** Of all whose end is the verdict's. */
   names: readonly string[]
   position: number
+  /** By the clock that nobody sets. */
   untilMs: number
+  /** By the clock on the wall; infinite: the token has no end. */
+  endsAtMs: number
 }
 
 /**
@@ -49,7 +52,10 @@ export function cachedVerifier(options: CachedOptions): CachedVerifier {
     const entry = entries.get(key)
     if (entry === undefined) return undefined
     entries.delete(key)
-    const isOver = entry.untilMs <= Date.now() || feed.hasEnded(entry.names, entry.position)
+    const isOver =
+      entry.untilMs <= performance.now() ||
+      entry.endsAtMs <= Date.now() ||
+      feed.hasEnded(entry.names, entry.position)
     if (isOver) return undefined
     // The least recently used come first.
     entries.set(key, entry)
@@ -60,9 +66,11 @@ export function cachedVerifier(options: CachedOptions): CachedVerifier {
     const { tokenId, owner, ancestors = [], groups, expiresAt } = verdict
     const ids = [tokenId, owner.id, ...ancestors, ...groups.map(({ id }) => id)]
     const names = await Promise.all(ids.map(nameOf))
-    const ends = expiresAt === null ? Number.POSITIVE_INFINITY : Date.parse(expiresAt)
-    const untilMs = Math.min(Date.now() + ttlSeconds * 1000, ends)
-    entries.set(key, { verdict, names, position, untilMs })
+    const endsAtMs = expiresAt === null ? Number.POSITIVE_INFINITY : Date.parse(expiresAt)
+    // Not longer than the feed remembers an end, which may have been heard as long ago as `position`.
+    const keptMs = Math.min(ttlSeconds * 1000, feed.keepsMs() - NODE_LAG_MS)
+    const untilMs = performance.now() + keptMs
+    entries.set(key, { verdict, names, position, untilMs, endsAtMs })
     for (const oldest of entries.keys()) {
       if (entries.size <= maxEntries) break
       entries.delete(oldest)

@@ -27,6 +27,8 @@ export interface RevocationFeed {
   hasEnded(names: readonly string[], position: number): boolean
   /** The change up to which everything was known `msAgo` milliseconds ago. */
   positionBefore(msAgo: number): number
+  /** For how long an end is remembered; 0 before anything was heard. */
+  keepsMs(): number
   /** Stops following. */
   close(): void
 }
@@ -48,7 +50,8 @@ interface Statement {
 
 /**
  * Follows `<issuer>/api/v1/revocations` from the first question on. Everything in a statement is
- * signed; an old one, held back or served again, is noticed by its `as_of`.
+ * signed; an old one, held back or served again, is noticed by its `as_of`, so that nothing that has ended
+ * comes back, whatever lies in between.
  */
 export function revocationFeed(options: FeedOptions): RevocationFeed {
   const issuer = issuerOf(options.issuer)
@@ -65,6 +68,8 @@ export function revocationFeed(options: FeedOptions): RevocationFeed {
   let everything = 0
   let cursor: string | undefined
   let confirmedMs = Number.NEGATIVE_INFINITY
+  let latestAsOfMs = Number.NEGATIVE_INFINITY
+  let keptMs = 0
   let positions: { atMs: number; position: number }[] = []
   let isFollowing = false
   let awaited = Promise.withResolvers<void>()
@@ -86,8 +91,15 @@ export function revocationFeed(options: FeedOptions): RevocationFeed {
     if (statement === undefined) throw new Error('The statement is not signed by the issuer.')
     const ageMs = Date.now() - statement.as_of
     if (ageMs > staleMs + toleranceMs) throw new Error('The statement is an old one.')
-    // It was true at some moment since the question; when, the clocks say if they agree.
-    take(statement, Math.max(startedMs, performance.now() - Math.abs(ageMs)))
+    // It would take back what a later one said.
+    if (statement.as_of < latestAsOfMs) throw new Error('The statement is older than the last.')
+    // A server whose clock was ahead must be believed again once it is put right.
+    latestAsOfMs = Math.min(statement.as_of, Date.now() + toleranceMs)
+    const nowMs = performance.now()
+    // It was true at some moment since the question; when, the clocks say if they agree. One from before the
+    // question, by more than the clocks may be apart, was kept by somebody, and is as old as it says.
+    const sinceQuestionMs = Math.max(startedMs, nowMs - Math.abs(ageMs))
+    take(statement, Math.min(sinceQuestionMs, nowMs - ageMs + toleranceMs))
   }
 
   function take(statement: Statement, readMs: number): void {
@@ -96,7 +108,8 @@ export function revocationFeed(options: FeedOptions): RevocationFeed {
     everything = full ? statement.everything : Math.max(everything, statement.everything)
     const nowMs = performance.now()
     for (const [name, { untilMs }] of ended) if (untilMs < nowMs) ended.delete(name)
-    const untilMs = nowMs + keep * 1000
+    keptMs = keep * 1000
+    const untilMs = nowMs + keptMs
     for (const [name, position] of Object.entries(statement.ended)) {
       ended.set(name, { position: Math.max(position, ended.get(name)?.position ?? 0), untilMs })
     }
@@ -154,6 +167,7 @@ export function revocationFeed(options: FeedOptions): RevocationFeed {
       const latestMs = performance.now() - msAgo
       return positions.findLast(({ atMs }) => atMs <= latestMs)?.position ?? 0
     },
+    keepsMs: () => keptMs,
     close: () => closing.abort(),
   }
 }

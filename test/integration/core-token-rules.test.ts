@@ -302,18 +302,18 @@ it('a test tells what a policy would do, and changes nothing', async () => {
   ).rejects.toThrow(code('forbidden'))
 })
 
-it.each([
-  { globalRole: 'USER' },
-  { active: false },
-] as const)('a test of a policy shows nothing more to one who is %o meanwhile', async (edit) => {
-  const wish = { username: `auditor ${Object.keys(edit)}`, globalRole: 'ADMIN' } as const
-  const auditor = await t.makeUser(wish)
-  const caller = await t.callerOf((await t.issue(auditor)).secret)
-  const steps = await t.core.testPolicy(caller, {})
-  expect((await steps.next()).value).toHaveProperty('done')
-  await t.write((w) => w.updateUser({ caller: t.admin, id: auditor.id, edit }))
-  await expect(steps.next()).rejects.toThrow(code('unauthenticated'))
-})
+it.each([{ globalRole: 'USER' }, { active: false }] as const)(
+  'a test of a policy shows nothing more to one who is %o meanwhile',
+  async (edit) => {
+    const wish = { username: `auditor ${Object.keys(edit)}`, globalRole: 'ADMIN' } as const
+    const auditor = await t.makeUser(wish)
+    const caller = await t.callerOf((await t.issue(auditor)).secret)
+    const steps = await t.core.testPolicy(caller, {})
+    expect((await steps.next()).value).toHaveProperty('done')
+    await t.write((w) => w.updateUser({ caller: t.admin, id: auditor.id, edit }))
+    await expect(steps.next()).rejects.toThrow(code('unauthenticated'))
+  },
+)
 
 describe('a rate', () => {
   const fair = { name: 'fair', kinds: ['api' as const], groups: null }

@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { cachedVerifier, createClient, type OfflineVerifier, offlineVerifier } from '@mintmark/sdk'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { nameOf } from '../../src/core/revocations/feed.ts'
 import { encoded, partsOf, signed, signedWithSecret } from '../support/forged-jwt.ts'
 import { EVERYTHING, makeGroup, makeRole, makeToken } from '../support/people.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -320,6 +321,41 @@ describe('offline, within seconds', () => {
     expect(await fooled.verify({ token: jwt })).toEqual({ active: false, reason: 'stale' })
   })
 
+  it('an older statement takes back nothing, and makes nobody believe for longer', async () => {
+    const parent = await parentOf()
+    const jwt = await jwtOf(parent.secret)
+    const read = async () => (await fetch(`${issuer}/api/v1/revocations`)).text()
+    let replayed: string | undefined
+    const replay: typeof fetch = async (input, init) =>
+      replayed !== undefined && String(input).includes('/revocations')
+        ? new Response(replayed)
+        : fetch(input, init)
+    const before = await read()
+    const offline = verifier({ fetch: replay })
+    expect(await offline.verify({ token: jwt })).toMatchObject({ active: true })
+    await server.call('DELETE', `/api/v1/tokens/${parent.id}`)
+    await msUntilRefused(() => offline.verify({ token: jwt }))
+    replayed = before
+    // Ten rounds of questions.
+    for (const untilMs = performance.now() + 3000; performance.now() < untilMs; ) {
+      expect(await offline.verify({ token: jwt })).toEqual({ active: false, reason: 'revoked' })
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+
+    const other = await jwtOf((await parentOf()).secret)
+    replayed = await read()
+    const readMs = performance.now()
+    const fooled = verifier({ fetch: replay, maxStaleSeconds: 2, clockToleranceSeconds: 0 })
+    let believedMs = 0
+    await msUntilRefused(async () => {
+      const verdict = await fooled.verify({ token: other })
+      if (verdict.active) believedMs = performance.now() - readMs
+      return verdict
+    })
+    expect(believedMs).toBeGreaterThan(0)
+    expect(believedMs).toBeLessThan(3000)
+  })
+
   it('a new key is taken up', async () => {
     const parent = await parentOf()
     const before = await jwtOf(parent.secret)
@@ -360,5 +396,34 @@ describe('a cached verdict', () => {
     await server.call('DELETE', `/api/v1/tokens/${parent.id}`)
     expect(await msUntilRefused(() => cached.verify(question))).toBeLessThan(5000)
     expect(await cached.verify({ token: server.adminToken })).toMatchObject({ active: true })
+  })
+
+  it('is not kept for longer than the feed remembers that it ended', async () => {
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'short' }
+    const header = { alg: 'ES256', typ: 'revocations+jwt', kid: 'short' }
+    const { id, secret } = await parentOf()
+    let position = 10
+    let ended: Record<string, number> = {}
+    // As a server would say it that remembers for a second.
+    const shortMemory: typeof fetch = async (input) => {
+      if (String(input).includes('jwks.json')) return Response.json({ keys: [jwk] })
+      const facts = { iss: issuer, as_of: Date.now(), next: `${position}.x`, full: position === 10 }
+      const claims = { ...facts, keep: 1, ended, everything: 0 }
+      return new Response(signed({ header, claims }, { key: privateKey, alg: 'ES256' }))
+    }
+    const client = createClient({ url: issuer, token: server.adminToken })
+    const cached = cachedVerifier({ issuer, client, fetch: shortMemory, ttlSeconds: 3600 })
+    open.push(cached)
+    await cached.verify({ token: secret })
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    expect(await cached.verify({ token: secret })).toMatchObject({ active: true })
+    await server.call('DELETE', `/api/v1/tokens/${id}`)
+    position = 11
+    ended = { [nameOf(id)]: 11 }
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    ended = {}
+    await new Promise((resolve) => setTimeout(resolve, 2000))
+    expect(await cached.verify({ token: secret })).toMatchObject({ active: false })
   })
 })
