@@ -2,6 +2,7 @@ import {
   closeSync,
   existsSync,
   fdatasyncSync,
+  fstatSync,
   ftruncateSync,
   openSync,
   readFileSync,
@@ -73,9 +74,16 @@ export function openJournal(file: string, core: Pick<Core, 'trail'>): Journal {
 
 function append(file: string, lines: readonly string[]): void {
   const handle = openSync(file, 'a', 0o600)
+  const bytes = Buffer.from(`${lines.join('\n')}\n`)
+  const before = fstatSync(handle).size
   try {
-    writeSync(handle, `${lines.join('\n')}\n`)
+    // A disk that is nearly full takes a part, and says so by a number alone.
+    for (let done = 0; done < bytes.length; ) done += writeSync(handle, bytes, done)
     fdatasyncSync(handle)
+  } catch (error) {
+    // What comes next must not go on in the middle of a line.
+    ftruncateSync(handle, before)
+    throw error
   } finally {
     closeSync(handle)
   }

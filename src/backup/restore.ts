@@ -10,7 +10,7 @@ import {
 import { CoreError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
 import { fill, type TrailEnd, type TransferProgress, trailOf } from '../core/transfer.ts'
-import { openArchive } from './archive.ts'
+import { type Archive, openArchive } from './archive.ts'
 import { type Manifest, manifestOf, mustBeWhole } from './backup.ts'
 import { settled } from './move.ts'
 import type { Places } from './places.ts'
@@ -67,7 +67,8 @@ export async function restoreBackup(
     let manifest: Manifest
     try {
       const lastChange = archive.lastChange + LEAP
-      const tables = await fill(target, { ...archive, lastChange }, wish.onProgress)
+      const contents = { ...archive, lastChange, rows: sameTrail(archive, known.hashes) }
+      const tables = await fill(target, contents, wish.onProgress)
       mustBeWhole(archive, tables)
       manifest = manifestOf(archive, tables)
       counts = await target.end(known.endings, wish.nowMs)
@@ -107,7 +108,11 @@ interface Known {
   endings: Endings
   /** Last record of the audit trail that was looked at. */
   upTo: number | undefined
+  /** Of records that the backup has, too. */
+  hashes: ReadonlyMap<number, string>
 }
+
+const NO_HASHES: Known['hashes'] = new Map()
 
 async function endingsSince(
   places: Places,
@@ -115,9 +120,11 @@ async function endingsSince(
   backupEnd: TrailEnd | undefined,
 ): Promise<Known> {
   if (since === 'revoke-all') {
-    return { endings: { ...NO_ENDINGS, everything: true }, upTo: undefined }
+    return { endings: { ...NO_ENDINGS, everything: true }, upTo: undefined, hashes: NO_HASHES }
   }
-  if (since === 'accept-revoked-alive') return { endings: NO_ENDINGS, upTo: undefined }
+  if (since === 'accept-revoked-alive') {
+    return { endings: NO_ENDINGS, upTo: undefined, hashes: NO_HASHES }
+  }
   const records =
     'file' in since
       ? recordsIn(since.file)
@@ -143,13 +150,41 @@ function after(records: readonly EndingRecord[], backupEnd: TrailEnd | undefined
     )
   }
   mustHaveNoGaps(records)
-  const same = records.find(({ sequence }) => sequence === from)
-  if (same?.hash !== undefined && backupEnd !== undefined && same.hash !== backupEnd.hash) {
-    throw refused(
-      'What tells of revocations belongs to another installation than the backup: their audit trails differ.',
-    )
+  const later = records.filter(({ sequence }) => sequence > from)
+  mustNameEndings(later)
+  const hashes = new Map(
+    records.flatMap(({ sequence, hash }): [number, string][] =>
+      sequence <= from && hash !== undefined ? [[sequence, hash]] : [],
+    ),
+  )
+  return { endings: endingsOf(later), upTo, hashes }
+}
+
+/** What a restore ended again is in no record of its own: its trail goes on from the backup. */
+function mustNameEndings(records: readonly EndingRecord[]): void {
+  const restored = records.find(({ action }) => action === 'server.restored')
+  if (restored === undefined) return
+  throw refused(
+    `The installation was itself restored after the backup, at record ${restored.sequence} of its audit trail, which does not say what had ended before. Take a backup from after that, or say --revoke-all.`,
+  )
+}
+
+/** Passes on the rows of a backup, as long as its audit trail is the one that the hashes are from. */
+function sameTrail(archive: Archive, hashes: Known['hashes']): Archive['rows'] {
+  return async function* rows(table) {
+    const isTrail = table.name === 'audit'
+    const [sequence, hash] = [table.columns.indexOf('sequence'), table.columns.indexOf('hash')]
+    for await (const batch of archive.rows(table)) {
+      for (const row of isTrail ? batch : []) {
+        const known = hashes.get(Number(row[sequence]))
+        if (known === undefined || known === row[hash]) continue
+        throw refused(
+          'What tells of revocations belongs to another installation than the backup: their audit trails differ.',
+        )
+      }
+      yield batch
+    }
   }
-  return { endings: endingsOf(records.filter(({ sequence }) => sequence > from)), upTo }
 }
 
 /** A journal leaves out what ends nothing; an export of the trail leaves out nothing. */

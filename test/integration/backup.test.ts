@@ -15,6 +15,7 @@ import { ORIGIN } from '../support/core.ts'
 import { newDatabase, type TestDatabase } from '../support/database.ts'
 import { type Inhabited, inhabit, within } from '../support/installation.ts'
 import { startReceiver, TO_LOOPBACK } from '../support/receiver.ts'
+import { canLimitFiles, limitFiles } from '../support/small-disk.ts'
 import { temporaryDirectory } from '../support/temporary.ts'
 
 const masterKey = new Secret(randomBytes(32).toString('base64url'))
@@ -268,6 +269,90 @@ async function stateOfRights(at: TestDatabase, secret: string): Promise<string> 
     return roles.size === 0 && groups.size === 0 ? 'bare' : 'full'
   })
 }
+
+// Where the kernel can say how long a file may grow, which writes all that fits.
+it.runIf(canLimitFiles())(
+  'the journal of a full disk has whole lines, and in the end all of them',
+  async () => {
+    const first = await database()
+    const lived = await inhabit(first, masterKey)
+    const file = join(temporaryDirectory(), 'revocations.log')
+    await within(first.config, masterKey, async ({ core, admin }) => {
+      const caller = await admin(lived.adminSecret)
+      const journal = openJournal(file, core)
+      await journal.catchUp()
+      for (const { id } of lived.alive.slice(0, 3))
+        await core.write((w) => w.revokeToken({ caller, id, reason: 'lost' }))
+      limitFiles(process.pid, statSync(file).size + 150)
+      const failed = await journal.catchUp().catch((error: Error) => error.message)
+      limitFiles(process.pid, 'unlimited')
+      expect(failed).toMatch(/EFBIG/)
+      await journal.catchUp()
+    })
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
+    const actions = lines.map((line) => JSON.parse(line).action)
+    expect(actions.filter((action) => action === 'token.revoked')).toHaveLength(3)
+  },
+)
+
+it('takes from nobody again what a deleted role gave, though there is one of that name by now', async () => {
+  const { first, lived, file } = await backedUp()
+  await within(first.config, masterKey, async ({ core, admin }) => {
+    const caller = await admin(lived.adminSecret)
+    const role = { name: 'deployer', description: '', scopes: ['deploy', 'read'] }
+    await core.write((w) => w.deleteRole({ caller, name: role.name }))
+    await core.write((w) => w.createRole({ caller, role }))
+    await core.write((w) => w.updateRole({ caller, name: role.name, edit: { scopes: ['deploy'] } }))
+  })
+  const second = await database()
+  await restore(second, file, { database: first.config })
+  expect(await second.query('select * from user_role')).toEqual([])
+})
+
+it('takes no word from what was itself restored after the backup', async () => {
+  const { first, lived, file } = await backedUp()
+  const [killed] = lived.alive
+  if (killed === undefined) throw new Error('few')
+  await within(first.config, masterKey, async ({ core, admin }) => {
+    const caller = await admin(lived.adminSecret)
+    await core.write((w) => w.revokeToken({ caller, id: killed.id, reason: 'lost' }))
+  })
+  const second = await database()
+  await restore(second, file, { database: first.config })
+  expect(await stateOf(second, killed.secret)).toBe('revoked')
+  // Its trail says that ends were restored, and not which.
+  const third = await database()
+  await expect(restore(third, file, { database: second.config })).rejects.toThrow(
+    /was itself restored/,
+  )
+})
+
+it('takes no word from the journal of another installation that happens to reach as far', async () => {
+  const other = await database()
+  const lived = await inhabit(other, masterKey)
+  const journal = join(temporaryDirectory(), 'revocations.log')
+  const addUsers = (core: Core, caller: Caller, count: number) =>
+    core.write(async (w) => {
+      for (let i = 0; i < count; i++)
+        await w.createUser({ caller, wish: { username: `user ${count}-${i}` } })
+    })
+  await within(other.config, masterKey, async ({ core, admin }) => {
+    const caller = await admin(lived.adminSecret)
+    await openJournal(journal, core).catchUp()
+    await addUsers(core, caller, 40)
+    await openJournal(journal, core).catchUp()
+  })
+  const first = await database()
+  const mine = await inhabit(first, masterKey)
+  const file = join(temporaryDirectory(), 'mintmark.backup')
+  await within(first.config, masterKey, async ({ core, admin }) =>
+    addUsers(core, await admin(mine.adminSecret), 5),
+  )
+  await makeBackup(places, { config: configOf(first), masterKey, file, nowMs: Date.now() })
+  const second = await database()
+  await expect(restore(second, file, { file: journal })).rejects.toThrow(/another installation/)
+  expect(await restore(second, file, 'revoke-all')).toMatchObject({ knownUpTo: null })
+})
 
 it('takes no word from what is older, has gaps or is of another installation', async () => {
   const { file } = await backedUp()

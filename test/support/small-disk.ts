@@ -44,16 +44,22 @@ function memoryDisk(directory: string): SmallDisk {
   }
 }
 
+/** How long a process may make a file from now on. */
+export function limitFiles(pid: number, bytes: number | 'unlimited'): void {
+  run('prlimit', [`--pid=${pid}`, `--fsize=${bytes}:unlimited`])
+}
+
+/** Whether this machine has that limit. */
+export const canLimitFiles = (): boolean => succeeds('prlimit', ['--fsize', `--pid=${process.pid}`])
+
 /** The kernel's limit on how long a process may make a file; stands in where nothing can be mounted. */
 function limitedFiles(directory: string): SmallDisk {
-  const limit = (pid: number, bytes: number | 'unlimited') =>
-    run('prlimit', [`--pid=${pid}`, `--fsize=${bytes}:unlimited`])
   return {
     dataDir: directory,
     // Without this the kernel ends the process instead of failing its write.
     wrapper: ['sh', '-c', 'trap "" XFSZ; exec "$@"', 'sh'],
-    fill: (pid) => limit(pid, 4096),
-    free: (pid) => limit(pid, 'unlimited'),
+    fill: (pid) => limitFiles(pid, 4096),
+    free: (pid) => limitFiles(pid, 'unlimited'),
     remove: () => undefined,
   }
 }
@@ -61,10 +67,9 @@ function limitedFiles(directory: string): SmallDisk {
 /** The ways to fill a disk that this machine allows; there is always one on Linux. */
 export function smallDisks(): [string, (directory: string) => SmallDisk][] {
   const canMount = succeeds('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'])
-  const canLimit = succeeds('prlimit', ['--fsize', `--pid=${process.pid}`])
   return [
     ...(canMount ? [['a full disk', memoryDisk] as [string, typeof memoryDisk]] : []),
-    ...(canLimit
+    ...(canLimitFiles()
       ? [['a file that may not grow', limitedFiles] as [string, typeof limitedFiles]]
       : []),
   ]

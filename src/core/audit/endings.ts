@@ -159,6 +159,8 @@ export function endingsOf(records: Iterable<EndingRecord>): Endings {
         roles.set(id, undefined)
         break
       case 'role.updated':
+        // What a deletion took from its holders, another role of the name does not give them back.
+        if (roles.has(id) && roles.get(id) === undefined) break
         roles.set(id, Array.isArray(after.scopes) ? after.scopes.map(String) : undefined)
         break
       case 'client.updated':
