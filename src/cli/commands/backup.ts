@@ -109,7 +109,10 @@ function restoreBackup(program: Command, terminal: Terminal): void {
       '--revocations <file|url>',
       'a journal, an export of the audit trail, or a database (sqlite:… or postgres://…)',
     )
-    .option('--revoke-all', 'end every token and grant, because nobody knows which had ended')
+    .option(
+      '--revoke-all',
+      'end every token and grant, because nobody knows which had ended; users who were disabled since, and passwords and client secrets that were replaced, come back',
+    )
     .option('--accept-revoked-alive', 'let what was revoked since come back to life')
     .action(async (file: string, options: RestoreOptions) => {
       const { config, places, masterKey, prepareDirectories } = await wholeInstallation(terminal)
