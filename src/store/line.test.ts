@@ -6,7 +6,7 @@ let waiting: Line<string>
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['performance', 'setTimeout'] })
   overdue = []
-  waiting = line({ max: 3, waitMs: 2000, least: 1 }, (item) => overdue.push(item))
+  waiting = line({ max: 3, waitMs: 2000, least: 1, standingMs: 500 }, (item) => overdue.push(item))
 })
 afterEach(() => {
   vi.useRealTimers()

@@ -1,7 +1,7 @@
 /** A shorter line is no overload, however slow the database is: its clients wait for their answers. */
 const LINE_LEAST = 8
 /** One that has been longer for so long is no burst: waiting in it does not help those who come. */
-const STANDING_MS = 500
+const STANDING_MS = 1000
 /** What is waited at most in a line that stands where nothing else is said. */
 const STANDING_WAIT_MS = 700
 /** For so long after somebody was turned away for that, there is no hope of serving all. */
@@ -36,6 +36,8 @@ export interface LineOptions {
   firstWaitMs?: number
   /** Of how many on a line may stand. */
   least?: number
+  /** From when on. */
+  standingMs?: number
 }
 
 /**
@@ -76,7 +78,7 @@ const NEW = 3
  * `onOverdue` is told of everybody who has waited in vain.
  */
 export function line<T>(
-  { max, waitMs, firstWaitMs = waitMs, least = LINE_LEAST }: LineOptions,
+  { max, waitMs, firstWaitMs = waitMs, least = LINE_LEAST, standingMs = STANDING_MS }: LineOptions,
   onOverdue: (item: T) => void,
 ): Line<T> {
   const ranks: [Place<T>[], Place<T>[], Place<T>[], Place<T>[]] = [[], [], [], []]
@@ -106,7 +108,7 @@ export function line<T>(
     for (const rank of [VITAL, BEGUN]) {
       takeWhile(ranks[rank] ?? [], ({ joinedMs }) => nowMs - joinedMs > firstWaitMs)
     }
-    const isStanding = nowMs - longSinceMs > STANDING_MS || isHopeless(nowMs)
+    const isStanding = nowMs - longSinceMs > standingMs || isHopeless(nowMs)
     for (const rank of [KNOWN, NEW]) {
       const count = takeWhile(
         ranks[rank] ?? [],

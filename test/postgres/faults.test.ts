@@ -140,8 +140,9 @@ describe('without its database', () => {
       expect([200, 409]).toContain(revoked.status)
       expect((await verify(node, secret)).body).toMatchObject({ active: false })
       // Once each, however many were refused.
-      expect(node.server.output().split('has lost the database')).toHaveLength(2)
+      await vi.waitFor(() => expect(node.server.output()).toContain('The database is back'))
       expect(node.server.output().split('The database is back')).toHaveLength(2)
+      expect(node.server.output().split('has lost the database')).toHaveLength(2)
     },
   )
 })
