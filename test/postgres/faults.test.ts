@@ -131,6 +131,9 @@ describe('without its database', () => {
       expect(await verify(node, secret)).toMatchObject(passing)
       expect(await create(node, 'lost, too')).toMatchObject(passing)
       expect(await live(node)).toMatchObject({ status: 200 })
+      const says = (text: string) =>
+        vi.waitFor(() => expect(node.server.output().includes(text)).toBe(true))
+      await says('has lost the database')
 
       wire.heal()
       expect(await until(200, () => ready(node))).toBeLessThan(10_000)
@@ -140,7 +143,7 @@ describe('without its database', () => {
       expect([200, 409]).toContain(revoked.status)
       expect((await verify(node, secret)).body).toMatchObject({ active: false })
       // Once each, however many were refused.
-      await vi.waitFor(() => expect(node.server.output()).toContain('The database is back'))
+      await says('The database is back')
       expect(node.server.output().split('The database is back')).toHaveLength(2)
       expect(node.server.output().split('has lost the database')).toHaveLength(2)
     },
