@@ -36,9 +36,14 @@ describe.each([
 ] as const)('%s', (verb, status, request) => {
   test('twenty identical requests at once make one token, and all get its secret', async () => {
     const { path, body } = await request()
-    const answers = await Promise.all(
-      Array.from({ length: 20 }, () => send(path, `parallel-${verb}`, { body })),
-    )
+    const ask = async () => {
+      for (;;) {
+        const answer = await send(path, `parallel-${verb}`, { body })
+        // Too many at once for a slow machine: nothing was done, and whoever asked asks again.
+        if (answer.status !== 503) return answer
+      }
+    }
+    const answers = await Promise.all(Array.from({ length: 20 }, ask))
     expect(new Set(answers.map((answer) => answer.status))).toEqual(new Set([status]))
     expect(new Set(answers.map((answer) => answer.text)).size).toBe(1)
     const replays = answers.filter(({ headers }) => headers['idempotency-replayed'] === 'true')

@@ -87,12 +87,18 @@ describe('the state of a credential', () => {
 describe('guessing', () => {
   test('two hundred guesses at once get ten looks at the password', async () => {
     await setPolicy(server, { lockoutAttempts: 10 })
-    const guesses = await Promise.all(
-      Array.from({ length: 200 }, (_, i) => login('alice', `guess number ${i}`)),
-    )
-    const looked = guesses.filter(({ status }) => status === 401)
-    expect(looked.length).toBeLessThanOrEqual(10)
-    expect(guesses.filter(({ status }) => status === 429)).toHaveLength(200 - looked.length)
+    const statuses: number[] = []
+    const guess = async () => {
+      const wrong = (_: unknown, i: number) => login('alice', `guess number ${i}`)
+      const guesses = await Promise.all(Array.from({ length: 200 }, wrong))
+      statuses.push(...guesses.map(({ status }) => status))
+    }
+    const looked = () => statuses.filter((status) => status === 401).length
+    // On a busy machine most of them wait for too long, and are sent away without a look.
+    for (let round = 0; round < 10 && looked() < 10; round++) await guess()
+    await guess()
+    expect(looked()).toBe(10)
+    for (const status of new Set(statuses)) expect([401, 429, 503]).toContain(status)
     const right = await login('alice', password)
     expectProblem(right, 429, 'too_many_requests')
     const wait = Number(right.headers['retry-after'])
