@@ -144,7 +144,14 @@ describe('a device', () => {
   it('gets its tokens once, however often it asks', async () => {
     const { device_code, user_code } = await begin()
     await approve(oauth.browser(), user_code)
-    const answers = await Promise.all(Array.from({ length: 50 }, () => poll(device_code)))
+    const ask = async () => {
+      for (;;) {
+        const answer = await poll(device_code)
+        // Too many at once for a slow machine: nothing was done, and whoever asked asks again.
+        if (answer.status !== 503) return answer
+      }
+    }
+    const answers = await Promise.all(Array.from({ length: 50 }, ask))
     const [won, ...more] = answers.filter(({ status }) => status === 200)
     expect(won).toBeDefined()
     expect(more).toEqual([])
