@@ -20,7 +20,7 @@ import { type Supervision, supervise } from './workers/supervisor.ts'
 import { workerEnd } from './workers/worker.ts'
 
 /** By how much of what lives in it the heap may grow until it is collected; left to itself, it may quadruple. */
-const HEAP_GROWS_PERCENT = 20
+const HEAP_GROWS_PERCENT = 60
 const USAGE_FLUSH_MS = 5000
 /** Connections that wait to be taken in; beyond them, clients try again only after seconds. */
 const BACKLOG = 4096
