@@ -17,9 +17,10 @@ export interface Quarantined {
 }
 
 /**
- * Refuses a token, and all that is derived from it, of a refresh token all that came of its grant, until it is released: dead when this returns, but
- * not for good. Quarantining what is quarantined already changes nothing, unless its owner did that:
- * then it becomes that of whoever else does it now. Throws `not_found`, `forbidden`, `token_not_active`.
+ * Refuses a token, and all that is derived from it (of a refresh token, all that came of its grant), until
+ * it is released: dead when this returns, but not for good. Quarantining what is quarantined already
+ * changes nothing, unless its owner did that: then it becomes that of whoever else does it now. Throws
+ * `not_found`, `forbidden`, `token_not_active`.
  */
 export async function quarantineToken(
   deps: Deps,
