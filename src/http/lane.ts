@@ -107,6 +107,16 @@ interface Asked {
   startedMs: number
 }
 
+/** A request whose answer is not there yet. */
+interface Waiting {
+  asked: Asked
+  /** Undefined: who asks is no token. */
+  asker: Principal | undefined
+  request: IncomingMessage
+  body: Buffer | undefined
+  response: ServerResponse
+}
+
 /**
  * Lets plain requests of `routes` overtake the framework: same authentication, verdicts, headers, log
  * lines and figures, without the router, the hooks and the schemas. It answers successes and verdicts
@@ -170,7 +180,9 @@ export function openLane(app: FastifyInstance, parts: LaneParts): RequestListene
     const { route, query, key, header } = asked
     if (key === undefined) {
       const answer = route.otherwise?.({ header, query, body })
-      deliver(answer, { asked, asker: undefined, request, body }, response)
+      if (answer === undefined) handOver(request, response, body)
+      else if (!(answer instanceof Promise)) send(answer, { asked, asker: undefined, response })
+      else sendLater(answer, { asked, asker: undefined, request, body, response })
       return
     }
     const reply = route.question(query, body)
@@ -180,32 +192,15 @@ export function openLane(app: FastifyInstance, parts: LaneParts): RequestListene
       return
     }
     const asker = verdict.principal
-    deliver(reply(asker), { asked, asker, request, body }, response)
+    const answer = reply(asker)
+    if (!(answer instanceof Promise)) send(answer, { asked, asker, response })
+    else sendLater(answer, { asked, asker, request, body, response })
   }
 
-  function deliver(
-    answer: LaneAnswer | Promise<LaneAnswer> | undefined,
-    {
-      asked,
-      asker,
-      request,
-      body,
-    }: {
-      asked: Asked
-      asker: Principal | undefined
-      request: IncomingMessage
-      body: Buffer | undefined
-    },
-    response: ServerResponse,
+  function sendLater(
+    answer: Promise<LaneAnswer>,
+    { asked, asker, request, body, response }: Waiting,
   ): void {
-    if (answer === undefined) {
-      handOver(request, response, body)
-      return
-    }
-    if (!(answer instanceof Promise)) {
-      send(answer, { asked, asker, response })
-      return
-    }
     // Kept unread until the answer is there, so that a failure can be told by the ordinary route.
     if (body !== undefined) putBack(request, body)
     health.underWay++
