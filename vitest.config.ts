@@ -18,7 +18,7 @@ const ONLY_SQLITE = [
  * and the suite ends in minutes.
  */
 const ONLY_SHAPES = [
-  'test/integration/{api-document,api-reference-page,lane,metrics,sdk,sdk-guards,sdk-types}.test.ts',
+  'test/integration/{api-document,api-reference-page,direct,lane,metrics,sdk,sdk-guards,sdk-types}.test.ts',
   'test/dialects/**',
   'test/oauth/{account-page,authentik-walk,authorization,claims,client-authentication,code-flow}.test.ts',
   'test/oauth/{dpop,explained-access-tokens,forged-access-tokens,forged-hints-and-assertions}.test.ts',

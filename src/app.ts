@@ -28,10 +28,11 @@ import { guard } from './http/auth.ts'
 import { watchClock } from './http/clock-metrics.ts'
 import { bearerCredential } from './http/credential.ts'
 import { onlyWhileCurrent } from './http/current.ts'
+import { answerDirectly } from './http/direct.ts'
 import { registerDocs } from './http/docs.ts'
 import { type ErrorOptions, problemDocument, type ShapeOf } from './http/errors.ts'
 import { createHealth, followDraining, type Health, registerHealth } from './http/health.ts'
-import { openLane } from './http/lane.ts'
+import { createLane, openLane } from './http/lane.ts'
 import { createMetrics, measureRequests, registerMetrics } from './http/metrics.ts'
 import { measureNodes } from './http/node-metrics.ts'
 import { outgoing } from './http/outgoing.ts'
@@ -197,7 +198,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
   await server.register(async (scope) => registerXms(scope, shared), { prefix: '/v1' })
   await server.register(async (scope) => registerOpal(scope, shared), { prefix: '/v1' })
   await server.register(async (scope) => registerAuthentik(scope, shared), { prefix: '/api/v3' })
-  const pastLane = openLane(server, {
+  const lane = createLane({
     routes: [
       ...verifyLanes(shared),
       introspectionLane({ ...shared, issuer: config.publicUrl }),
@@ -210,7 +211,8 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     headers: await securityHeaders(config),
     trustedProxies: config.trustedProxies,
   })
-  overload.openRoom(pastLane)
+  const room = overload.openRoom(openLane(server, { lane, health }))
+  answerDirectly(server.server, { lane, health, room })
 
   const checkpoint = async () => {
     const made = await core.checkpoint()

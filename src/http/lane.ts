@@ -52,6 +52,8 @@ export interface LaneRoute {
    * authenticated as of now.
    */
   otherwise?(presented: Presented): LaneAnswer | Promise<LaneAnswer> | undefined
+  /** Reads what `otherwise` takes from memory. */
+  learn?(header: string): Promise<unknown>
 }
 
 /** What is not the secret of a token, with the question. */
@@ -84,7 +86,7 @@ const LENGTH = /^(?:0|[1-9]\d{0,5})$/
 /** What a header of a plain request is read as; all others are as little looked at as elsewhere. */
 type Use = 'credential' | 'type' | 'length' | 'forwarded' | 'strange'
 
-interface OpenRoute extends LaneRoute {
+export interface OpenRoute extends LaneRoute {
   uses: ReadonlyMap<string, Use>
   /** By length of a name: whether any name in `uses` is that long. Most headers end here. */
   lengths: readonly boolean[]
@@ -93,11 +95,22 @@ interface OpenRoute extends LaneRoute {
   observe: (status: number, seconds: number) => void
 }
 
+/** The head of a request, whoever parsed it. */
+export interface RequestHead {
+  /** Path and query. */
+  url: string
+  /** Names and values in turn, as they came. */
+  raw: readonly string[]
+  remoteAddress: string | undefined
+}
+
 /** One plain request on its way. */
-interface Asked {
+export interface Asked {
   route: OpenRoute
   query: string
-  /** Of the secret presented; undefined: something else was. */
+  /** Undefined: something else was presented. */
+  secret: string | undefined
+  /** Of a secret that memory knows. */
   key: SecretKey | undefined
   header: string
   bodyBytes: number
@@ -105,101 +118,134 @@ interface Asked {
   via: Via
   agent: readonly string[]
   startedMs: number
-}
-
-/** A request whose answer is not there yet. */
-interface Waiting {
-  asked: Asked
-  /** Undefined: who asks is no token. */
+  /** Undefined, also once it is answered: who asks is no token. */
   asker: Principal | undefined
-  request: IncomingMessage
-  body: Buffer | undefined
-  response: ServerResponse
 }
 
 /**
- * Lets plain requests of `routes` overtake the framework: same authentication, verdicts, headers, log
- * lines and figures, without the router, the hooks and the schemas. It answers successes and verdicts
- * only. Nothing is decided, counted or logged here before a request has proven plain; every other one
- * goes to the framework untouched, so that each refusal is made in one place. Returns the way past it.
+ * Answers plain questions: same authentication, verdicts, log lines and figures as the framework, without
+ * the router, the hooks and the schemas. It answers successes and verdicts only. Nothing is decided,
+ * counted or logged before a request has proven plain; every other one is the framework's, so that each
+ * refusal is made in one place.
  */
-export function openLane(app: FastifyInstance, parts: LaneParts): RequestListener {
+export interface Lane {
+  /** Headers of every answer, names and values in turn. */
+  headers: readonly string[]
+  /** Headers that it looks at, in lower case. */
+  names: ReadonlySet<string>
+  /** A POST, as far as its head tells; undefined: not plain. */
+  begin(head: RequestHead): Asked | undefined
+  /** Reads what is missing in memory for an answer; whoever asked is to begin anew. */
+  learn(asked: Asked): Promise<void>
+  /** Decides as of now, whatever was looked up; undefined: not plain after all. */
+  answer(asked: Asked, body: Buffer | undefined): LaneAnswer | Promise<LaneAnswer> | undefined
+  /** Counts and logs one that was answered. */
+  note(asked: Asked, status: number, requestId: string): void
+}
+
+export function createLane(parts: LaneParts): Lane {
   const { verifier, health } = parts
-  const server = app.server
-  const ordinary = listenerOf(server)
   const routes = new Map(parts.routes.map((route) => [route.path, opened(route, parts)]))
   const addressOf = readingForwarded(parts.trustedProxies)
-  const fixed = Object.entries(parts.headers).flat().concat('content-type', CONTENT_TYPE)
 
-  /** The request as far as its head tells; undefined: not plain. */
-  function begin(request: IncomingMessage): Asked | undefined {
-    if (request.method !== METHOD || health.draining || health.isCrowded) return undefined
-    const url = request.url ?? ''
-    const mark = url.indexOf('?')
-    const route = routes.get(mark < 0 ? url : url.slice(0, mark))
-    if (route === undefined) return undefined
-    const startedMs = performance.now()
-    const head = plainHead(request.rawHeaders, route)
-    if (head === undefined) return undefined
-    const query = mark < 0 ? '' : url.slice(mark)
-    const secret = route.credential(head.credential, query)
-    const ip = head.isForwarded ? addressOf(request) : request.socket.remoteAddress
-    if (ip === undefined) return undefined
-    let key: SecretKey | undefined
-    if (secret === undefined) {
-      if (route.otherwise === undefined) return undefined
-    } else {
-      if (looksLikeJwt(secret)) return undefined
-      const known = verifier.lookUp(secret)
-      if (known === undefined || !opensApis(known.principal)) return undefined
-      key = known.key
-    }
-    return {
-      route,
-      query,
-      key,
-      header: head.credential,
-      bodyBytes: head.bodyBytes,
-      ip,
-      via: route.via,
-      agent: request.rawHeaders,
-      startedMs,
-    }
+  return {
+    headers: Object.entries(parts.headers).flat().concat('content-type', CONTENT_TYPE),
+    names: new Set([...routes.values()].flatMap(({ uses }) => [...uses.keys(), 'user-agent'])),
+    begin({ url, raw, remoteAddress }) {
+      if (health.draining || health.isCrowded) return undefined
+      const mark = url.indexOf('?')
+      const route = routes.get(mark < 0 ? url : url.slice(0, mark))
+      if (route === undefined) return undefined
+      const startedMs = performance.now()
+      const head = plainHead(raw, route)
+      if (head === undefined) return undefined
+      const query = mark < 0 ? '' : url.slice(mark)
+      const { credential: header, forwarded, bodyBytes } = head
+      const secret = route.credential(header, query)
+      const ip = forwarded === undefined ? remoteAddress : addressOf(remoteAddress, forwarded)
+      if (ip === undefined) return undefined
+      const isStrange = secret === undefined ? route.otherwise === undefined : looksLikeJwt(secret)
+      const known = isStrange || secret === undefined ? undefined : verifier.lookUp(secret)
+      if (isStrange || (known !== undefined && !opensApis(known.principal))) return undefined
+      const { via } = route
+      return {
+        route,
+        query,
+        secret,
+        key: known?.key,
+        header,
+        bodyBytes,
+        ip,
+        via,
+        agent: raw,
+        startedMs,
+        asker: undefined,
+      }
+    },
+    async learn({ route, secret, header }) {
+      if (secret === undefined) await route.learn?.(header)
+      else await verifier.learn(secret)
+    },
+    answer(asked, body) {
+      const { route, query, secret, key, header } = asked
+      if (secret === undefined) return route.otherwise?.({ header, query, body })
+      const reply = key === undefined ? undefined : route.question(query, body)
+      if (key === undefined || reply === undefined) return undefined
+      const verdict = verifier.verifyKnown(key, asked)
+      if (verdict?.active !== true || !opensApis(verdict.principal)) return undefined
+      asked.asker = verdict.principal
+      return reply(verdict.principal)
+    },
+    note({ route, startedMs, asker }, status, requestId) {
+      const milliseconds = performance.now() - startedMs
+      route.observe(status, milliseconds / 1000)
+      route.log.info(
+        {
+          reqId: requestId,
+          status,
+          milliseconds: Math.round(milliseconds * 10) / 10,
+          actorId: asker?.user.id,
+          tokenId: asker?.token.id,
+        },
+        'request',
+      )
+    },
   }
+}
 
-  /** Answers, unless the request turns out not to be plain. Decides as of now, whatever was looked up. */
+/**
+ * Lets plain requests overtake the framework among those that Node's HTTP server has parsed. Returns the way
+ * past it.
+ */
+export function openLane(
+  { server }: FastifyInstance,
+  { lane, health }: { lane: Lane; health: Health },
+): RequestListener {
+  const ordinary = listenerOf(server)
+
   function finish(
-    { asked, request, body }: { asked: Asked; request: IncomingMessage; body: Buffer | undefined },
-    response: ServerResponse,
+    asked: Asked,
+    { request, response, body }: Exchange & { body: Buffer | undefined },
   ): void {
     // A body in pieces is rare enough to be put together elsewhere.
-    if (body !== undefined && body.length !== asked.bodyBytes) {
-      handOver(request, response, body)
+    const isWhole = body === undefined || body.length === asked.bodyBytes
+    const answer = isWhole ? lane.answer(asked, body) : undefined
+    if (answer instanceof Promise) {
+      sendLater(answer, asked, { request, response, body })
       return
     }
-    const { route, query, key, header } = asked
-    if (key === undefined) {
-      const answer = route.otherwise?.({ header, query, body })
-      if (answer === undefined) handOver(request, response, body)
-      else if (!(answer instanceof Promise)) send(answer, { asked, asker: undefined, response })
-      else sendLater(answer, { asked, asker: undefined, request, body, response })
+    if (answer !== undefined) {
+      send(answer, asked, response)
       return
     }
-    const reply = route.question(query, body)
-    const verdict = reply === undefined ? undefined : verifier.verifyKnown(key, asked)
-    if (reply === undefined || verdict?.active !== true || !opensApis(verdict.principal)) {
-      handOver(request, response, body)
-      return
-    }
-    const asker = verdict.principal
-    const answer = reply(asker)
-    if (!(answer instanceof Promise)) send(answer, { asked, asker, response })
-    else sendLater(answer, { asked, asker, request, body, response })
+    if (body !== undefined) putBack(request, body)
+    ordinary(request, response)
   }
 
   function sendLater(
     answer: Promise<LaneAnswer>,
-    { asked, asker, request, body, response }: Waiting,
+    asked: Asked,
+    { request, response, body }: Exchange & { body: Buffer | undefined },
   ): void {
     // Kept unread until the answer is there, so that a failure can be told by the ordinary route.
     if (body !== undefined) putBack(request, body)
@@ -207,7 +253,7 @@ export function openLane(app: FastifyInstance, parts: LaneParts): RequestListene
     answer
       .then(
         (answer) => {
-          send(answer, { asked, asker, response })
+          send(answer, asked, response)
           request.resume()
         },
         () => ordinary(request, response),
@@ -217,57 +263,30 @@ export function openLane(app: FastifyInstance, parts: LaneParts): RequestListene
       })
   }
 
-  function handOver(
-    request: IncomingMessage,
-    response: ServerResponse,
-    body: Buffer | undefined,
-  ): void {
-    if (body !== undefined) putBack(request, body)
-    ordinary(request, response)
-  }
-
-  function send(
-    { status, json, bytes }: LaneAnswer,
-    {
-      asked,
-      asker,
-      response,
-    }: { asked: Asked; asker: Principal | undefined; response: ServerResponse },
-  ): void {
+  function send({ status, json, bytes }: LaneAnswer, asked: Asked, response: ServerResponse): void {
     const requestId = randomUUID()
-    const headers = fixed.slice()
+    const headers = lane.headers.slice()
     headers.push('x-request-id', requestId, 'cache-control', 'no-store')
     headers.push('content-length', String(bytes))
     response.writeHead(status, headers)
     // Where each character is a byte, it is copied rather than encoded.
     response.end(json, bytes === json.length ? 'latin1' : 'utf8')
-    const milliseconds = performance.now() - asked.startedMs
-    asked.route.observe(status, milliseconds / 1000)
-    asked.route.log.info(
-      {
-        reqId: requestId,
-        status,
-        milliseconds: Math.round(milliseconds * 10) / 10,
-        actorId: asker?.user.id,
-        tokenId: asker?.token.id,
-      },
-      'request',
-    )
+    lane.note(asked, status, requestId)
   }
 
   /** The body is there in the next tick when it came with the head, which is the common case. */
-  function readBody(asked: Asked, request: IncomingMessage, response: ServerResponse): void {
+  function readBody(asked: Asked, { request, response }: Exchange): void {
     const body: Buffer | null = request.read()
-    if (body !== null) finish({ asked, request, body }, response)
-    else awaitBody(asked, request, response)
+    if (body !== null) finish(asked, { request, response, body })
+    else awaitBody(asked, { request, response })
   }
 
-  function awaitBody(asked: Asked, request: IncomingMessage, response: ServerResponse): void {
+  function awaitBody(asked: Asked, { request, response }: Exchange): void {
     health.underWay++
     const came = (body: Buffer) => {
       health.underWay--
       request.off('close', left)
-      finish({ asked, request, body }, response)
+      finish(asked, { request, response, body })
     }
     const left = () => {
       health.underWay--
@@ -278,14 +297,25 @@ export function openLane(app: FastifyInstance, parts: LaneParts): RequestListene
 
   server.removeListener('request', ordinary)
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-    const asked = begin(request)
-    if (asked === undefined) ordinary(request, response)
-    else if (asked.route.body !== undefined) process.nextTick(readBody, asked, request, response)
-    else {
-      finish({ asked, request, body: undefined }, response)
-    }
+    const { method, url = '', rawHeaders: raw } = request
+    const { remoteAddress } = request.socket
+    const asked = method === METHOD ? lane.begin({ url, raw, remoteAddress }) : undefined
+    if (asked === undefined || isMissing(asked)) ordinary(request, response)
+    else if (asked.route.body !== undefined)
+      process.nextTick(readBody, asked, { request, response })
+    else finish(asked, { request, response, body: undefined })
   })
   return ordinary
+}
+
+/** Whether memory does not know who asks. */
+function isMissing({ secret, key }: Asked): boolean {
+  return secret !== undefined && key === undefined
+}
+
+interface Exchange {
+  request: IncomingMessage
+  response: ServerResponse
 }
 
 /** The framework itself, as the server knows it. */
@@ -304,9 +334,10 @@ function putBack(request: IncomingMessage, body: Buffer): void {
 /** The client's address as the framework has it: what is forwarded counts if it is an address. */
 function readingForwarded(trustedProxies: string[]) {
   const isTrusted = proxyAddress.compile(trustedProxies)
-  return (request: IncomingMessage): string | undefined => {
-    const address = proxyAddress(request, isTrusted)
-    return isIP(address) === 0 ? request.socket.remoteAddress : address
+  return (remoteAddress: string | undefined, forwarded: string): string | undefined => {
+    const request = { socket: { remoteAddress }, headers: { 'x-forwarded-for': forwarded } }
+    const address = proxyAddress(request as unknown as IncomingMessage, isTrusted)
+    return isIP(address) === 0 ? remoteAddress : address
   }
 }
 
@@ -346,11 +377,11 @@ function opened(route: LaneRoute, { meter, log, trustedProxies }: LaneParts): Op
 function plainHead(
   raw: readonly string[],
   route: OpenRoute,
-): { credential: string; bodyBytes: number; isForwarded: boolean } | undefined {
+): { credential: string; bodyBytes: number; forwarded: string | undefined } | undefined {
   let credential: string | undefined
   let type: string | undefined
   let length: string | undefined
-  let isForwarded = false
+  let forwarded: string | undefined
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] ?? ''
     if (route.lengths[name.length] !== true) continue
@@ -359,7 +390,8 @@ function plainHead(
     if (use === 'credential' && credential === undefined) credential = raw[i + 1]
     else if (use === 'type' && type === undefined) type = raw[i + 1]
     else if (use === 'length' && length === undefined) length = raw[i + 1]
-    else if (use === 'forwarded') isForwarded = true
+    // As Node joins them.
+    else if (use === 'forwarded') forwarded = joined(forwarded, raw[i + 1] ?? '')
     else return undefined
   }
   if (credential === undefined) return undefined
@@ -370,5 +402,9 @@ function plainHead(
     route.body !== undefined
       ? type !== undefined && bodyBytes > 0 && bodyBytes <= BODY_LIMIT_BYTES
       : bodyBytes === 0
-  return isPlain ? { credential, bodyBytes, isForwarded } : undefined
+  return isPlain ? { credential, bodyBytes, forwarded } : undefined
+}
+
+function joined(before: string | undefined, more: string): string {
+  return before === undefined ? more : `${before}, ${more}`
 }

@@ -56,7 +56,7 @@ export interface Overload {
   /** Whether more waits than can be answered in time, and has for a while. */
   isStanding(): boolean
   /** Lets requests wait for their turn. Call it when nothing else takes them from the server any more. */
-  openRoom(pastLane: RequestListener): void
+  openRoom(pastLane: RequestListener): WaitingRoom
   stop(): void
 }
 
@@ -174,6 +174,7 @@ export function refuseOverload(app: FastifyInstance, parts: OverloadParts): Over
     openRoom(pastLane) {
       const lateMs = config.shedAfterMs * PATIENCE.light
       room.open(app.server, { isVital: isVitalRequest, late: pastLane, lateMs })
+      return room
     },
     stop: () => clearInterval(timer),
   }

@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 
 /** A turn of the event loop that lasts longer makes those wait who are not connected yet. */
 const TURN_MS = 5
@@ -10,9 +11,9 @@ const SLICE_MOST = 64
 const LINE_LEAST = 32
 
 interface Waiter {
-  request: IncomingMessage
-  response: ServerResponse
   sinceMs: number
+  isGone(): boolean
+  begin(isLate: boolean): void
 }
 
 export interface RoomOptions {
@@ -30,6 +31,12 @@ export interface WaitingRoom {
   delayMs(): number
   /** Lets requests that the server hands over wait for their turn, where they have to. */
   open(server: Server, options: RoomOptions): void
+  /** Whether a request that comes at `nowMs` may go ahead; if not, let it `wait`. */
+  mayPass(nowMs: number): boolean
+  /** `begin` is told whether it is late. What is vital waits elsewhere. */
+  wait(waiter: Waiter): void
+  /** The next request that the server hands over on `socket` has waited here before. */
+  comesBack(socket: Socket, sinceMs: number): void
   /**
    * To be called every few milliseconds. `isStanding`: the line does not get empty; then nobody passes it, so
    * that turns are short and what waits for the database goes on.
@@ -47,9 +54,8 @@ export function waitingRoom({ tickMs }: { tickMs: number }): WaitingRoom {
   const vital: Waiter[] = []
   const others: Waiter[] = []
   let dueMs = performance.now() + tickMs + TURN_MS
-  let answer: RequestListener = () => undefined
-  let late: RequestListener = answer
-  let lateMs = 0
+  const returning = new Map<Socket, number>()
+  let lateMs = Number.POSITIVE_INFINITY
   let waitedMs = 0
   let vitalIsNext = true
   let left = 0
@@ -74,11 +80,19 @@ export function waitingRoom({ tickMs }: { tickMs: number }): WaitingRoom {
 
   function begin(waiter: Waiter | undefined): void {
     // Whoever has left is not worth the work.
-    if (waiter === undefined || waiter.request.socket.destroyed) return
+    if (waiter === undefined || waiter.isGone()) return
     waitedMs = performance.now() - waiter.sinceMs
-    const take = waitedMs > lateMs ? late : answer
-    take(waiter.request, waiter.response)
+    waiter.begin(waitedMs > lateMs)
     waitedMs = 0
+  }
+
+  function mayPass(nowMs: number): boolean {
+    return nowMs < dueMs && left === 0
+  }
+
+  function wait(line: Waiter[], waiter: Waiter): void {
+    line.push(waiter)
+    if (left === 0) slice()
   }
 
   function slice(): void {
@@ -98,24 +112,34 @@ export function waitingRoom({ tickMs }: { tickMs: number }): WaitingRoom {
         ? 0
         : performance.now() - waiter.sinceMs
     },
-    open(server, { isVital, ...options }) {
+    mayPass,
+    wait: (waiter) => wait(others, waiter),
+    comesBack(socket, sinceMs) {
+      returning.set(socket, sinceMs)
+      // It is handed over in this turn or never.
+      setImmediate(() => returning.delete(socket))
+    },
+    open(server, { isVital, late, ...options }) {
       const [listener, ...more] = server.listeners('request') as RequestListener[]
       if (listener === undefined || more.length > 0) {
         throw new Error('The server must have exactly one request listener.')
       }
-      answer = listener
-      late = options.late
       lateMs = options.lateMs
       server.removeListener('request', listener)
       server.on('request', (request: IncomingMessage, response: ServerResponse) => {
         const nowMs = performance.now()
-        if (nowMs < dueMs && left === 0) {
+        if (mayPass(nowMs)) {
           listener(request, response)
           return
         }
-        const line = isVital(request) ? vital : others
-        line.push({ request, response, sinceMs: nowMs })
-        if (left === 0) slice()
+        const { socket } = request
+        const waiter: Waiter = {
+          sinceMs: returning.get(socket) ?? nowMs,
+          isGone: () => socket.destroyed,
+          begin: (isLate) => (isLate ? late : listener)(request, response),
+        }
+        if (returning.delete(socket)) begin(waiter)
+        else wait(isVital(request) ? vital : others, waiter)
       })
     },
     tick(isStanding) {

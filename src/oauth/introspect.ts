@@ -228,6 +228,12 @@ export function introspectionLane(parts: Omit<IntrospectionParts, 'jwts'>): Lane
         ? verdict.then((verdict) => answerClient(verdict, client))
         : answerClient(verdict, client)
     },
+    async learn(header) {
+      const pair = basicPair(header)
+      if (pair === undefined) return
+      if (!core.isCurrent()) await core.catchUp()
+      await core.clients.byClientId(pair.id)
+    },
   }
 }
 

@@ -51,6 +51,8 @@ export interface Verifier {
   verifyStoredById(id: TokenId, demand?: Demand): Promise<Verdict>
   /** What the cache knows of a secret; decides nothing and counts no use. */
   lookUp(secret: string): KnownSecret | undefined
+  /** Lets `lookUp` find the secret, if there is such a token. Decides nothing, and counts no use. */
+  learn(secret: string): Promise<void>
   /**
    * The verdict, as of now, on a secret looked up before; undefined: the cache knows it no longer.
    */
@@ -117,6 +119,16 @@ export function createVerifier(deps: {
   function lookUp(secret: string): KnownSecret | undefined {
     if (!mayBeSecret(secret) && !imported.mayKnow(secret)) return undefined
     return cache.byKey(keyOf(secret))
+  }
+
+  async function learn(secret: string): Promise<void> {
+    if (!changes.isCurrent()) await changes.catchUp()
+    if (lookUp(secret) !== undefined) return
+    if (formatOf(secret) === undefined && !imported.mayKnow(secret)) return
+    const epoch = cache.epoch()
+    const token = await stored(secret)
+    const entry = token && (await entryOf(token, keyOf(secret), deps.owners.byId))
+    if (entry !== undefined) cache.put(entry, epoch)
   }
 
   function verifyKnown(key: SecretKey, { ip, via, agent }: Presentation): Verdict | undefined {
@@ -301,6 +313,7 @@ export function createVerifier(deps: {
     verifyStoredById: async (id, demand = NO_DEMAND) =>
       decideStored(await store.tokens.byId(id), keyOfId(id), demand),
     lookUp,
+    learn,
     verifyKnown,
     inspect,
     mayBeImported: imported.mayKnow,
