@@ -16,6 +16,7 @@ import { authentikErrors } from './dialects/authentik/errors.ts'
 import { opalErrors } from './dialects/opal/errors.ts'
 import { registerOpal } from './dialects/opal/opal.ts'
 import { s7Errors } from './dialects/s7/errors.ts'
+import { refreshLanes } from './dialects/s7/routes-self.ts'
 import { registerS7 } from './dialects/s7/s7.ts'
 import { xmsErrors } from './dialects/xms/errors.ts'
 import { validateLane } from './dialects/xms/validate.ts'
@@ -203,6 +204,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
       ...verifyLanes(shared),
       introspectionLane({ ...shared, issuer: config.publicUrl }),
       validateLane(shared),
+      ...refreshLanes(shared),
     ],
     verifier: core.verifier,
     health,

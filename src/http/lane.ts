@@ -40,6 +40,8 @@ export interface LaneRoute {
   body: 'json' | 'form' | undefined
   /** The header that holds the credential, in lower case. */
   credentialHeader: string
+  /** Whose token opens the route; without it, whatever opens our own APIs. */
+  admits?(principal: Principal): boolean
   /** Through which API the credential is presented. */
   via: Via
   /** Further headers that the ordinary route looks at; a request with one of them is not plain. */
@@ -87,6 +89,7 @@ const LENGTH = /^(?:0|[1-9]\d{0,5})$/
 type Use = 'credential' | 'type' | 'length' | 'forwarded' | 'strange'
 
 export interface OpenRoute extends LaneRoute {
+  admits(principal: Principal): boolean
   uses: ReadonlyMap<string, Use>
   /** By length of a name: whether any name in `uses` is that long. Most headers end here. */
   lengths: readonly boolean[]
@@ -166,7 +169,7 @@ export function createLane(parts: LaneParts): Lane {
       if (ip === undefined) return undefined
       const isStrange = secret === undefined ? route.otherwise === undefined : looksLikeJwt(secret)
       const known = isStrange || secret === undefined ? undefined : verifier.lookUp(secret)
-      if (isStrange || (known !== undefined && !opensApis(known.principal))) return undefined
+      if (isStrange || (known !== undefined && !route.admits(known.principal))) return undefined
       const { via } = route
       return {
         route,
@@ -192,7 +195,7 @@ export function createLane(parts: LaneParts): Lane {
       const reply = key === undefined ? undefined : route.question(query, body)
       if (key === undefined || reply === undefined) return undefined
       const verdict = verifier.verifyKnown(key, asked)
-      if (verdict?.active !== true || !opensApis(verdict.principal)) return undefined
+      if (verdict?.active !== true || !route.admits(verdict.principal)) return undefined
       asked.asker = verdict.principal
       return reply(verdict.principal)
     },
@@ -355,6 +358,7 @@ function opened(route: LaneRoute, { meter, log, trustedProxies }: LaneParts): Op
   const byStatus = new Map<number, (seconds: number) => void>()
   return {
     ...route,
+    admits: route.admits ?? opensApis,
     uses,
     lengths,
     log: log.child({ method: METHOD, route: route.pattern }),

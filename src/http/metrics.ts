@@ -28,7 +28,8 @@ export function createMetrics({
     },
   })
   // Told when somebody looks: finding the cell of a label anew cost more than the rest of a verdict.
-  const verdicts = new Map<string, number>()
+  /** Cells, so that counting is a look-up and no more. */
+  const verdicts = new Map<string, { count: number }>()
   new Counter({
     name: 'mintmark_verdicts_total',
     help: 'Answers of the verify endpoints by outcome.',
@@ -36,7 +37,7 @@ export function createMetrics({
     registers: [registry],
     collect() {
       this.reset()
-      for (const [outcome, count] of verdicts) this.inc({ outcome }, count)
+      for (const [outcome, { count }] of verdicts) this.inc({ outcome }, count)
     },
   })
   const signed = new Counter({
@@ -71,7 +72,9 @@ export function createMetrics({
   return {
     registry,
     countVerdict(outcome) {
-      verdicts.set(outcome, (verdicts.get(outcome) ?? 0) + 1)
+      const cell = verdicts.get(outcome)
+      if (cell === undefined) verdicts.set(outcome, { count: 1 })
+      else cell.count++
     },
     signed,
     show(figures) {

@@ -474,8 +474,29 @@ const introspectionWish = (): fc.Arbitrary<Wish> =>
       framed({ method, target, version, body }, [...auth, ...type, ...more], chunked),
     )
 
+const refreshWish = (): fc.Arbitrary<Wish> =>
+  fc
+    .tuple(
+      mostly('POST', 'GET'),
+      mostly('/api/auth/v1/refresh', '/api/auth/v2/refresh', '/api/auth/v1/refresh?a=b'),
+      version(),
+      mostly(
+        secrets.service,
+        ...Object.values(secrets).filter(({ length }) => length < 3000),
+        'None',
+      ),
+      mostly('Authorization', 'authorization', 'X-Nothing'),
+      further(),
+      mostly(Buffer.alloc(0), Buffer.from('{}')),
+      mostly(false, true),
+    )
+    .map(([method, target, version, secret, name, more, body, chunked]) =>
+      framed({ method, target, version, body }, [[name, `Bearer ${secret}`], ...more], chunked),
+    )
+
 describe.each([
   ['verify', verifyWish],
+  ['refresh', refreshWish],
   ['introspect', introspectionWish],
   ['verify:batch', batchWish],
   ['validate', validateWish],
@@ -574,6 +595,22 @@ describe('a plain request', () => {
     await answerOf(doors.ordinary, introspecting('access', batch))
     const lines = await linesAfter(() => answerOf(doors.lane, introspecting(which, batch)))
     expect(lines.map(overtook)).toEqual([overtakes])
+  })
+
+  test('for an access token of a service overtakes, and names its source', async () => {
+    const bytes = bytesOf({
+      method: 'POST',
+      target: '/api/auth/v1/refresh',
+      version: '1.1',
+      headers: [['Authorization', `Bearer ${secrets.service}`]],
+      body: Buffer.alloc(0),
+    })
+    const lines = await linesAfter(async () => {
+      const text = await answerOf(doors.lane, bytes)
+      expect(text).toMatch(/"token":"eyJ[^"]+","expiresAt":"/)
+    })
+    expect(lines.map(overtook)).toEqual([true])
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({ actorId: expect.any(String) })
   })
 
   test('of a client is refused as soon as its secret is replaced or it is disabled', async () => {

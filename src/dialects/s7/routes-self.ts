@@ -2,11 +2,13 @@ import type { FastifyRequest } from 'fastify'
 import { CoreError } from '../../core/errors.ts'
 import type { Principal } from '../../core/rights.ts'
 import { callerOf, mustNotWait, originOf, presentedBy } from '../../http/auth.ts'
-import { ambiguous, bearerCredential } from '../../http/credential.ts'
+import { ambiguous, bearerCredential, bearerOf } from '../../http/credential.ts'
+import { type LaneAnswer, type LaneRoute, laneAnswer } from '../../http/lane.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import type { Scope } from '../../http/scope.ts'
-import type { AccessTokens } from './access-token.ts'
+import { type AccessTokens, accessTokens } from './access-token.ts'
 import { principalInfo } from './map.ts'
+import { PREFIXES } from './prefixes.ts'
 import { isRefreshToken, REFRESH_KINDS } from './refresh-token.ts'
 import type { SealedCookie } from './sealed-cookie.ts'
 import { failures, PublicKey, TokenResponse, UserInfo } from './wire.ts'
@@ -65,4 +67,34 @@ export function selfRoutes(app: Scope, { core, jwts, mint, cookieSession }: Self
     if (bearer !== undefined && kept !== undefined && kept !== bearer) throw ambiguous()
     return bearer
   }
+}
+
+/** Signatures under way; where there are more, the ordinary route counts and refuses. */
+const MAX_SIGNING = 250
+
+/** The same in front of the framework, where a refresh token that memory knows comes without a cookie. */
+export function refreshLanes({ core, jwts }: Pick<ApiParts, 'core' | 'jwts'>): LaneRoute[] {
+  const mint = accessTokens({ jwts, clock: core.clock })
+  let signing = 0
+
+  async function answer(principal: Principal): Promise<LaneAnswer> {
+    signing++
+    try {
+      return laneAnswer(200, await mint(principal))
+    } finally {
+      signing--
+    }
+  }
+
+  return PREFIXES.map((prefix) => ({
+    path: `${prefix}/refresh`,
+    pattern: `${prefix}/refresh`,
+    body: undefined,
+    credentialHeader: 'authorization',
+    via: 's7',
+    strangeHeaders: ['cookie'],
+    admits: ({ token }) => isRefreshToken(token),
+    credential: bearerOf,
+    question: (query) => (query === '' && signing < MAX_SIGNING ? answer : undefined),
+  }))
 }

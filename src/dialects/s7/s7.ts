@@ -7,6 +7,7 @@ import { answerErrors } from '../../http/errors.ts'
 import type { ApiParts } from '../../http/parts.ts'
 import { accessTokens } from './access-token.ts'
 import { s7Errors } from './errors.ts'
+import { PREFIXES } from './prefixes.ts'
 import { groupRoutes } from './routes-groups.ts'
 import { healthRoutes } from './routes-health.ts'
 import { refreshTokenRoutes } from './routes-refresh-tokens.ts'
@@ -15,9 +16,6 @@ import { signInRoutes } from './routes-sign-in.ts'
 import { userRoutes } from './routes-users.ts'
 import { sealedCookie } from './sealed-cookie.ts'
 import { upstreamProvider } from './upstream.ts'
-
-/** The path compiled into the clients, and the one that a wrapper of theirs uses by default. */
-const PREFIXES = ['/api/auth/v1', '/api/auth/v2']
 
 /** The wire API of the S7 auth service. */
 export async function registerS7(app: FastifyInstance, parts: ApiParts): Promise<void> {
