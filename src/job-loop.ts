@@ -1,11 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { REST } from './core/batches.ts'
 import type { Worker } from './core/jobs/work.ts'
 
 /** How often a node without work looks for some: another node may have stopped in the middle. */
 const IDLE_MS = 1000
 const FAILED_MS = 5000
-/** Rests so many times as long as it worked, so that those who verify notice little. */
-const REST = 2
 
 export interface JobLoop {
   /** Looks for work now. */

@@ -148,12 +148,26 @@ function keepHouse(
   if (!isFirst) return own
   return [
     ...own,
-    regularly(app.core.purge, PURGE_MS, 'Ended tokens could not be purged'),
+    regularly(alone(app.core.purge), PURGE_MS, 'Ended tokens could not be purged'),
     regularly(app.journal.catchUp, JOURNAL_MS, 'The journal of revocations could not be written'),
     regularly(app.core.deliverer.run, DELIVER_MS, 'Events could not be delivered'),
-    regularly(app.core.giveNotices, NOTICES_MS, 'Notices of ends could not be given'),
+    regularly(alone(app.core.giveNotices), NOTICES_MS, 'Notices of ends could not be given'),
     regularly(app.checkpoint, CHECKPOINT_MS, 'The audit trail could not be signed'),
   ]
+}
+
+/** Not begun anew while it is under way: when there is much to do, it takes longer than a round. */
+function alone(task: () => Promise<unknown>): () => Promise<void> {
+  let isUnderWay = false
+  return async () => {
+    if (isUnderWay) return
+    isUnderWay = true
+    try {
+      await task()
+    } finally {
+      isUnderWay = false
+    }
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
+import { inBatches } from './batches.ts'
 import type { Deps } from './deps.ts'
 import { purgeKeys } from './keys/purge.ts'
-import type { Repositories, Store } from './store.ts'
+import type { Repositories } from './store.ts'
 import { rollUpUse } from './tokens/roll-up.ts'
 
 const BATCH = 200
@@ -23,22 +24,22 @@ export async function purge(deps: Deps): Promise<number> {
     await tx.changes.prune(nowMs - CHANGE_LOG_TTL_MS)
     await tx.keys.purge('xms-login', nowMs - CHANGE_LOG_TTL_MS)
   })
-  await inBatches(store, (tx) => tx.jobs.sweep(BATCH))
-  await inBatches(store, (tx) => tx.jobs.purge(endedBeforeMs, BATCH))
-  await inBatches(store, (tx) => tx.events.purge(nowMs - EVENT_TTL_MS, BATCH))
-  await inBatches(store, (tx) => tx.oauthRecords.purge(nowMs, BATCH))
-  await inBatches(store, (tx) => tx.grants.purge(endedBeforeMs, BATCH))
+  await purgeBy(deps, (tx) => tx.jobs.sweep(BATCH))
+  await purgeBy(deps, (tx) => tx.jobs.purge(endedBeforeMs, BATCH))
+  await purgeBy(deps, (tx) => tx.events.purge(nowMs - EVENT_TTL_MS, BATCH))
+  await purgeBy(deps, (tx) => tx.oauthRecords.purge(nowMs, BATCH))
+  await purgeBy(deps, (tx) => tx.grants.purge(endedBeforeMs, BATCH))
   // After the tokens, which may have been the last to need a pepper.
   await purgeKeys(deps)
   await rollUpUse(deps)
   return purged
 }
 
-async function purgeTokens({ store, audit }: Deps, endedBeforeMs: number): Promise<number> {
-  return inBatches(store, async (tx) => {
+async function purgeTokens(deps: Deps, endedBeforeMs: number): Promise<number> {
+  return purgeBy(deps, async (tx) => {
     const count = await tx.tokens.purge(endedBeforeMs, BATCH)
     if (count === 0) return 0
-    await audit(
+    await deps.audit(
       tx,
       { origin: { ip: undefined, requestId: undefined, via: 'system' } },
       { action: 'token.purged', subjectType: 'server', subjectId: 'retention', after: { count } },
@@ -47,15 +48,10 @@ async function purgeTokens({ store, audit }: Deps, endedBeforeMs: number): Promi
   })
 }
 
-/** Each batch in a transaction of its own, so that nobody waits for long. Returns how many went. */
-async function inBatches(
-  store: Store,
+/** Returns how many went. */
+function purgeBy(
+  { store, clock }: Deps,
   batch: (tx: Repositories) => Promise<number>,
 ): Promise<number> {
-  let all = 0
-  for (;;) {
-    const count = await store.transaction(batch)
-    all += count
-    if (count < BATCH) return all
-  }
+  return inBatches(clock, BATCH, () => store.transaction(batch))
 }

@@ -1,3 +1,4 @@
+import { inBatches } from '../batches.ts'
 import type { Origin } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import type { Policy } from '../policy/policy.ts'
@@ -63,11 +64,12 @@ interface Notice {
 
 async function sweep(deps: Deps, notice: Notice): Promise<number> {
   let told = 0
-  for (;;) {
+  await inBatches(deps.clock, BATCH, async () => {
     const { passed, count } = await deps.store.transaction((tx) => sweepBatch(deps, tx, notice))
     told += count
-    if (passed < BATCH) return told
-  }
+    return passed
+  })
+  return told
 }
 
 async function sweepBatch(

@@ -1,3 +1,4 @@
+import { inBatches } from '../batches.ts'
 import type { Deps } from '../deps.ts'
 import { STEP_MS, type UseStep } from './use.ts'
 
@@ -28,8 +29,10 @@ async function rollUp(
   const stepMs = STEP_MS[into ?? from]
   // Whole steps, so that what is finer and what is coarser meet at one instant.
   const beforeMs = startOf(clock.now() - keptSeconds * 1000, stepMs)
-  for (let i = 0; i < MAX_BATCHES; i++) {
-    const moved = await store.transaction(async (tx) => {
+  let batches = 0
+  await inBatches(clock, BATCH, async () => {
+    if (batches++ === MAX_BATCHES) return 0
+    return store.transaction(async (tx) => {
       const rows = await tx.use.oldest(from, beforeMs, BATCH)
       if (rows.length === 0) return 0
       await tx.use.remove(from, rows)
@@ -39,8 +42,7 @@ async function rollUp(
       }
       return rows.length
     })
-    if (moved < BATCH) return
-  }
+  })
 }
 
 function startOf(ms: number, stepMs: number): number {

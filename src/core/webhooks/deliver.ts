@@ -1,4 +1,5 @@
 import { mustBeAllowed } from '../access.ts'
+import { inBatches } from '../batches.ts'
 import type { Caller, Origin } from '../caller.ts'
 import { notFound } from '../errors.ts'
 import type { TokenEvent } from '../events/event.ts'
@@ -83,7 +84,7 @@ export function createDeliverer(deps: WebhookDeps): Deliverer {
       if (isStopped) return
       const all = await store.webhooks.all()
       if (all.every(({ state }) => state !== 'enabled')) return
-      handingOut ??= handOut(deps).finally(() => {
+      handingOut ??= handOut(deps, () => isStopped).finally(() => {
         handingOut = undefined
       })
       await handingOut
@@ -105,14 +106,13 @@ export function createDeliverer(deps: WebhookDeps): Deliverer {
 }
 
 /** Makes a delivery of each new event for each webhook that wants it. Exactly once, across all nodes. */
-async function handOut(deps: WebhookDeps): Promise<void> {
+async function handOut(deps: WebhookDeps, isStopped: () => boolean): Promise<void> {
   const { events } = deps.store
   const [mark, last] = await Promise.all([events.mark(WEBHOOK_MARK), events.lastId()])
   if (last <= (mark?.at ?? 0)) return
-  for (;;) {
-    const count = await deps.store.transaction((tx) => handOutBatch(deps, tx))
-    if (count < EVENTS_AT_ONCE) return
-  }
+  await inBatches(deps.clock, EVENTS_AT_ONCE, async () =>
+    isStopped() ? 0 : deps.store.transaction((tx) => handOutBatch(deps, tx)),
+  )
 }
 
 async function handOutBatch(deps: WebhookDeps, tx: Repositories): Promise<number> {
