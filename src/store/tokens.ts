@@ -28,16 +28,41 @@ const insertNumbered = prepared((db, row: TokenTable) =>
     .returning('serial'),
 )
 
+interface SeenUse {
+  tokenId: string
+  lastUsedAtMs: number
+  /** Null: as before. */
+  via: string | null
+  agent: string | null
+  count: number
+}
+
+const used = ({ lastUsedAtMs, via, agent, count }: SeenUse) => ({
+  // Another node may have seen a later use.
+  last_used_at_ms: sql<number>`case when last_used_at_ms > ${lastUsedAtMs}
+    then last_used_at_ms else ${lastUsedAtMs} end`,
+  last_used_via: sql<string>`coalesce(${via}, last_used_via)`,
+  last_used_agent: sql<string>`coalesce(${agent}, last_used_agent)`,
+  use_count: sql<number>`use_count + ${count}`,
+})
+
+const addUse = prepared((db, use: SeenUse) =>
+  db.updateTable('token').set(used(use)).where('id', '=', use.tokenId),
+)
+
+/** Another statement, because addresses have an index that need not be written where there is none. */
+const addUseFrom = prepared((db, use: SeenUse & { ip: string; ipKey: string | null }) =>
+  db
+    .updateTable('token')
+    .set({ ...used(use), last_used_ip: use.ip, last_used_ip_key: use.ipKey })
+    .where('id', '=', use.tokenId),
+)
+
 /** When something ended; of the parent also, when it is going to. */
 interface Ending {
   ended: number | null
   ends: number | null
 }
-
-const addressOf = (ip: string) => ({
-  last_used_ip: ip,
-  last_used_ip_key: addressKey(ip) ?? null,
-})
 
 const NAME_TAKEN = 'The owner has a token of this name. Choose another.'
 const named = <T>(statement: Promise<T>) => orNameTaken(statement, NAME_TAKEN)
@@ -210,19 +235,11 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
       // In one order everywhere, so that two nodes do not wait for each other.
       for (const use of uses.toSorted((a, b) => (a.tokenId < b.tokenId ? -1 : 1))) {
         if (use.count === 0) continue
-        await db
-          .updateTable('token')
-          .set((eb) => ({
-            // Another node may have seen a later use.
-            last_used_at_ms: sql<number>`case when last_used_at_ms > ${use.lastUsedAtMs}
-              then last_used_at_ms else ${use.lastUsedAtMs} end`,
-            ...(use.lastUsedIp === undefined ? {} : addressOf(use.lastUsedIp)),
-            ...(use.lastUsedVia === undefined ? {} : { last_used_via: use.lastUsedVia }),
-            ...(use.lastUsedAgent === undefined ? {} : { last_used_agent: use.lastUsedAgent }),
-            use_count: eb('use_count', '+', use.count),
-          }))
-          .where('id', '=', use.tokenId)
-          .execute()
+        const { tokenId, lastUsedAtMs, lastUsedIp: ip, count } = use
+        const [via, agent] = [use.lastUsedVia ?? null, use.lastUsedAgent ?? null]
+        const seen = { tokenId, lastUsedAtMs, via, agent, count }
+        if (ip === undefined) await addUse(db, seen)
+        else await addUseFrom(db, { ...seen, ip, ipKey: addressKey(ip) ?? null })
       }
     },
     async purge(endedBeforeMs, limit) {
