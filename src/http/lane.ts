@@ -195,7 +195,7 @@ export function createLane(parts: LaneParts): Lane {
       const reply = key === undefined ? undefined : route.question(query, body)
       if (key === undefined || reply === undefined) return undefined
       const verdict = verifier.verifyKnown(key, asked)
-      if (verdict?.active !== true || !route.admits(verdict.principal)) return undefined
+      if (verdict === undefined || !route.admits(verdict.principal)) return undefined
       asked.asker = verdict.principal
       return reply(verdict.principal)
     },

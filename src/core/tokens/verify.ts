@@ -17,7 +17,7 @@ import { descentOf } from './lineage.ts'
 import type { QuarantineAlarm } from './quarantine-alarm.ts'
 import { endOf, isSuperseded, type Token, type UseVia } from './token.ts'
 import type { AgentSource, UsageCollector } from './usage.ts'
-import { type Demand, NO_DEMAND, type Verdict } from './verdict.ts'
+import { type Demand, NO_DEMAND, type Verdict, type Yes } from './verdict.ts'
 
 /** A secret that the cache holds. Nothing says that its token is alive. */
 export interface KnownSecret {
@@ -54,9 +54,10 @@ export interface Verifier {
   /** Lets `lookUp` find the secret, if there is such a token. Decides nothing, and counts no use. */
   learn(secret: string): Promise<void>
   /**
-   * The verdict, as of now, on a secret looked up before; undefined: the cache knows it no longer.
+   * Accepts, as of now, a secret looked up before, and counts that as a use. Undefined: `verify` is to decide;
+   * nothing is counted, because it counts what it refuses.
    */
-  verifyKnown(key: SecretKey, presented: Presentation): Verdict | undefined
+  verifyKnown(key: SecretKey, presented: Presentation): Yes | undefined
   /** What `verify` would decide about a secret, undecided; counts no use and caches nothing. */
   inspect(secret: string): Promise<Inspected | undefined>
   /** Whether an imported secret may be spelled like this, though none of ours is. */
@@ -131,14 +132,14 @@ export function createVerifier(deps: {
     if (entry !== undefined) cache.put(entry, epoch)
   }
 
-  function verifyKnown(key: SecretKey, { ip, via, agent }: Presentation): Verdict | undefined {
+  function verifyKnown(key: SecretKey, { ip, via, agent }: Presentation): Yes | undefined {
     const entry = changes.isCurrent() ? cache.byKey(key) : undefined
     if (entry === undefined) return undefined
     const nowMs = clock.now()
     if (nowMs < entry.plainUntilMs) return accept(entry, nowMs, ip, via, agent)
-    return entry.budget === undefined
-      ? verdictOn(entry, { ip, via }, nowMs, agent, false)
-      : undefined
+    const isGood =
+      entry.budget === undefined && firstRefusal(entry, { ip, via }, nowMs) === undefined
+    return isGood ? accept(entry, nowMs, ip, via, agent) : undefined
   }
 
   async function verifyCold(secret: string, key: SecretKey, demand: Demand): Promise<Verdict> {
@@ -300,7 +301,7 @@ export function createVerifier(deps: {
     ip: string | undefined,
     via: UseVia,
     agent: AgentSource,
-  ): Verdict {
+  ): Yes {
     entry.lastUsedAtMs = nowMs
     usage.record(entry, nowMs, ip, via, agent)
     return entry.active
