@@ -7,7 +7,7 @@ import type { Asked, Lane, LaneAnswer } from './lane.ts'
 import { plainHeads } from './plain-head.ts'
 import type { WaitingRoom } from './waiting-room.ts'
 
-/** Whoever says nothing at all for so long, or leaves a body unfinished, is looked after by Node. */
+/** Whoever says nothing at all for so long, or has not sent a body by then, is looked after by Node. */
 const SILENCE_MS = 1000
 
 type ConnectionListener = (this: Server, socket: Socket) => void
@@ -75,6 +75,8 @@ function converse(socket: Socket, means: Means): OwnConnection {
   /** Nothing is read before the answer is there. */
   let isBusy = false
   let hasAsked = false
+  /** An answer is there that the client has yet to read. */
+  let isUnread = false
   const self: OwnConnection = {
     // As Node sees it: who has never asked may be about to.
     isIdle: () => hasAsked && !isBusy && begun === undefined && socket.writableLength === 0,
@@ -124,12 +126,14 @@ function converse(socket: Socket, means: Means): OwnConnection {
 
   function complete({ asked, bytes, end }: Begun, more: Buffer): void {
     const all = Buffer.concat([bytes, more])
-    if (all.length < end) {
+    // A byte now and then breaks the silence, but is no body.
+    if (all.length < end && performance.now() - asked.startedMs < SILENCE_MS) {
       begun = { asked, bytes: all, end }
       return
     }
     drop()
-    if (all.length === end) answer(asked, all, NEW)
+    const isWelcome = !health.draining && !health.isCrowded
+    if (all.length === end && isWelcome) answer(asked, all, NEW)
     else handOver(all)
   }
 
@@ -182,8 +186,7 @@ function converse(socket: Socket, means: Means): OwnConnection {
     const text = headOf(status, requestId, bytes) + json
     // Where each character is a byte, it is copied rather than encoded.
     const isTaken = socket.write(text, bytes === json.length ? 'latin1' : 'utf8')
-    // Who does not read answers is not asked for more questions.
-    if (!isTaken) socket.pause()
+    if (!isTaken) awaitReader()
     if (!hasAsked) {
       hasAsked = true
       socket.setTimeout(keptMs(server))
@@ -201,7 +204,20 @@ function converse(socket: Socket, means: Means): OwnConnection {
     socket.resume()
   }
 
+  /** Who does not read answers is not asked for more questions, nor cut off in the middle of one. */
+  function awaitReader(): void {
+    socket.pause()
+    if (!isUnread) health.underWay++
+    isUnread = true
+  }
+
+  function noteRead(): void {
+    if (isUnread) health.underWay--
+    isUnread = false
+  }
+
   function goOn(): void {
+    noteRead()
     if (!isBusy) socket.resume()
   }
 
@@ -219,6 +235,7 @@ function converse(socket: Socket, means: Means): OwnConnection {
 
   function forget(): void {
     drop()
+    noteRead()
     open.delete(self)
   }
 

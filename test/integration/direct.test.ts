@@ -12,6 +12,7 @@ import {
   test,
 } from 'vitest'
 import { selfSigned } from '../support/certificate.ts'
+import { makeToken } from '../support/people.ts'
 import { listen } from '../support/raw-socket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -209,6 +210,22 @@ describe.each([
     await expect.poll(() => server.app.health.underWay).toBe(0)
   })
 
+  test('that sends a body byte by byte is looked after by the HTTP server as soon', async () => {
+    const { socket } = await client()
+    const text = question().replace(server.adminToken, 'nobody')
+    const cut = text.indexOf('\r\n\r\n') + 4
+    socket.write(text.slice(0, cut))
+    const startMs = performance.now()
+    for (let at = cut; given.length === 0 && performance.now() - startMs < 5000; at++) {
+      await sleep(150)
+      socket.write(text.slice(at, at + 1))
+    }
+    expect(given).toEqual([VERIFY])
+    expect(performance.now() - startMs).toBeLessThan(4000)
+    socket.destroy()
+    await expect.poll(() => server.app.health.underWay).toBe(0)
+  })
+
   test('that says nothing is looked after by the HTTP server, too', async () => {
     const { ask } = await client()
     const socket = await own()
@@ -277,6 +294,64 @@ describe.each([
     expect(await ask(question())).toBe(200)
     expect(text()).toMatch(/connection: close/i)
     expect(given).toEqual([VERIFY])
+  })
+
+  test('whose question is not all there when the server drains is told to close, too', async () => {
+    const { socket, ask, text } = await client()
+    const asked = question()
+    socket.write(asked.slice(0, -9))
+    await expect.poll(() => server.app.health.underWay).toBe(1)
+    server.app.health.draining = true
+    onTestFinished(() => {
+      server.app.health.draining = false
+    })
+    expect(await ask(asked.slice(-9))).toBe(200)
+    expect(text()).toMatch(/connection: close/i)
+    expect(given).toEqual([VERIFY])
+  })
+
+  test.each(['revoked', 'quarantined'])(
+    'with a token that is %s is refused, and that is counted once',
+    async (reason) => {
+      const { id, secret } = await makeToken(server, {})
+      const asked = question().replace(server.adminToken, secret)
+      const { ask } = await client()
+      expect(await ask(asked)).toBe(200)
+      const action = reason === 'revoked' ? 'revoke' : 'quarantine'
+      const done = await server.call('POST', `/api/v1/tokens/${id}/${action}`, { body: {} })
+      expect(done.status).toBeLessThan(300)
+      // Known to be so from now on, as by any other question about it.
+      expect(await ask(question('/api/v1/tokens/verify', { token: secret }))).toBe(200)
+      const refused = async () => {
+        await server.app.core.flushUsage()
+        const { body } = await server.call('GET', `/api/v1/tokens/${id}/use`)
+        return body.refused
+      }
+      const before = await refused()
+      given = []
+      expect(await ask(asked)).toBe(401)
+      expect(given).toEqual([VERIFY])
+      expect(await refused()).toBe(before + 1)
+    },
+  )
+
+  test('is under way until its answers are read', async () => {
+    const tokens = Array.from({ length: 100 }, () => server.adminToken)
+    const text = question('/api/v1/tokens/verify:batch', { questions: tokens })
+    const { socket, ask, heard } = await client()
+    expect(await ask(text)).toBe(200)
+    const theirs = await own()
+    socket.pause()
+    let asked = 1
+    while (!theirs.isPaused() && asked < 2000) {
+      socket.write(text)
+      asked++
+      await sleep(1)
+    }
+    expect(server.app.health.underWay).toBe(1)
+    socket.resume()
+    await heard(asked)
+    await expect.poll(() => server.app.health.underWay).toBe(0)
   })
 
   test('on which answers are not read is not read either, and loses none', async () => {
