@@ -27,11 +27,12 @@ interface Begun {
 
 /** What a request has behind it. */
 interface Standing {
-  hasWaited: boolean
   hasLearnt: boolean
+  /** Since when it waited for its turn, by `performance.now()`; undefined: it did not have to. */
+  waitedSinceMs: number | undefined
 }
 
-const NEW: Standing = { hasWaited: false, hasLearnt: false }
+const NEW: Standing = { hasLearnt: false, waitedSinceMs: undefined }
 
 export interface DirectParts {
   lane: Lane
@@ -93,14 +94,14 @@ function converse(socket: Socket, means: Means): OwnConnection {
     const asked =
       head === undefined ? undefined : lane.begin({ url: head.url, raw: head.raw, remoteAddress })
     if (head === undefined || asked === undefined) {
-      handOver(bytes)
+      handOver(bytes, so)
       return
     }
     const end = head.end + asked.bodyBytes
-    if (!so.hasWaited && !room.mayPass(asked.startedMs)) wait(bytes, asked.startedMs)
+    if (so === NEW && !room.mayPass(asked.startedMs)) wait(bytes, asked.startedMs)
     else if (bytes.length === end) answer(asked, bytes, so)
     else if (bytes.length < end) begin({ asked, bytes, end })
-    else handOver(bytes)
+    else handOver(bytes, so)
   }
 
   /** Begins anew when it is its turn, because much may have changed. */
@@ -111,9 +112,9 @@ function converse(socket: Socket, means: Means): OwnConnection {
       isGone: () => socket.destroyed,
       begin(isLate) {
         resume()
-        room.comesBack(socket, sinceMs)
-        if (isLate) handOver(bytes)
-        else take(bytes, { hasWaited: true, hasLearnt: false })
+        const so = { hasLearnt: false, waitedSinceMs: sinceMs }
+        if (isLate) handOver(bytes, so)
+        else take(bytes, so)
       },
     })
   }
@@ -134,7 +135,7 @@ function converse(socket: Socket, means: Means): OwnConnection {
     drop()
     const isWelcome = !health.draining && !health.isCrowded
     if (all.length === end && isWelcome) answer(asked, all, NEW)
-    else handOver(all)
+    else handOver(all, NEW)
   }
 
   /** What was begun is nobody's any more. */
@@ -149,23 +150,24 @@ function converse(socket: Socket, means: Means): OwnConnection {
     const { bodyBytes } = asked
     const body = bodyBytes === 0 ? undefined : bytes.subarray(bytes.length - bodyBytes)
     const answered = lane.answer(asked, body)
-    if (answered instanceof Promise) sendLater(answered, asked, bytes)
-    else if (answered !== undefined) send(answered, asked)
-    else if (so.hasLearnt) handOver(bytes)
-    else learn(asked, bytes)
+    if (answered instanceof Promise) {
+      later(answered, { bytes, so }, (answered) => send(answered, asked))
+    } else if (answered !== undefined) send(answered, asked)
+    else if (so.hasLearnt) handOver(bytes, so)
+    else learn(asked, bytes, so)
   }
 
   /** A memory that has forgotten, or is behind, is no reason to give a connection away. */
-  function learn(asked: Asked, bytes: Buffer): void {
-    later(lane.learn(asked), bytes, () => take(bytes, { hasWaited: true, hasLearnt: true }))
-  }
-
-  function sendLater(answered: Promise<LaneAnswer>, asked: Asked, bytes: Buffer): void {
-    later(answered, bytes, (answered) => send(answered, asked))
+  function learn(asked: Asked, bytes: Buffer, so: Standing): void {
+    later(lane.learn(asked), { bytes, so }, () => take(bytes, { ...so, hasLearnt: true }))
   }
 
   /** Reads nothing until `promise` is kept; if it is not, the ordinary route tells why. */
-  function later<T>(promise: Promise<T>, bytes: Buffer, then: (value: T) => void): void {
+  function later<T>(
+    promise: Promise<T>,
+    { bytes, so }: { bytes: Buffer; so: Standing },
+    then: (value: T) => void,
+  ): void {
     pause()
     health.underWay++
     promise
@@ -174,7 +176,7 @@ function converse(socket: Socket, means: Means): OwnConnection {
           resume()
           if (!socket.destroyed) then(value)
         },
-        () => handOver(bytes),
+        () => handOver(bytes, so),
       )
       .finally(() => {
         health.underWay--
@@ -228,9 +230,9 @@ function converse(socket: Socket, means: Means): OwnConnection {
 
   function giveUp(): void {
     if (isBusy) return
-    if (begun !== undefined) handOver(begun.bytes)
+    if (begun !== undefined) handOver(begun.bytes, NEW)
     else if (hasAsked) socket.destroy()
-    else handOver(undefined)
+    else handOver(undefined, NEW)
   }
 
   function forget(): void {
@@ -239,11 +241,12 @@ function converse(socket: Socket, means: Means): OwnConnection {
     open.delete(self)
   }
 
-  function handOver(unread: Buffer | undefined): void {
+  function handOver(unread: Buffer | undefined, { waitedSinceMs }: Standing): void {
     forget()
     if (socket.destroyed) return
     for (const [event, listener] of listeners) socket.off(event, listener)
     socket.setTimeout(0)
+    if (waitedSinceMs !== undefined) room.comesBack(socket, waitedSinceMs)
     // Nothing flows until the new owner listens and the bytes are back in their place.
     socket.pause()
     means.giveAway()

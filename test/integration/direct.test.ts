@@ -343,7 +343,7 @@ describe.each([
     const theirs = await own()
     socket.pause()
     let asked = 1
-    while (!theirs.isPaused() && asked < 2000) {
+    while (!theirs.writableNeedDrain && asked < 2000) {
       socket.write(text)
       asked++
       await sleep(1)
