@@ -124,6 +124,7 @@ test.each<[string, (lines: string[]) => string[]]>([
   ['a connection that is to be closed', (lines) => [...lines, 'Connection: close']],
   ['a connection with options', (lines) => [...lines, 'Connection: keep-alive, upgrade']],
   ['the connection of a proxy', (lines) => [...lines, 'Proxy-Connection: close']],
+  ['more headers than it takes', (lines) => [...lines, ...Array<string>(1000).fill('a:')]],
   ['a long head', (lines) => [...lines, `X-A: ${'b'.repeat(8192)}`]],
 ])('leaves %s to Node', (_, change) => {
   expect(readHead(bytesOf(change(ORDINARY)))).toBeUndefined()

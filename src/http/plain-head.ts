@@ -8,8 +8,9 @@ export interface PlainHead {
   end: number
 }
 
-/** A longer head is left to Node, which has a limit of its own. */
+/** A longer head, or one of more lines, is left to Node, which has limits of its own. */
 const MAX_HEAD_BYTES = 8192
+const MAX_HEADERS = 100
 
 const [TAB, LF, CR, SPACE, COLON] = [0x09, 0x0a, 0x0d, 0x20, 0x3a]
 const START = Buffer.from('POST /')
@@ -48,8 +49,10 @@ export function plainHeads(names: Iterable<string>): (bytes: Buffer) => PlainHea
     if (!holds(bytes, VERSION, targetEnd)) return undefined
     const raw: string[] = []
     let hosts = 0
+    let lines = 0
     let at = targetEnd + VERSION.length
     while (at < limit && bytes[at] !== CR) {
+      if (++lines > MAX_HEADERS) return undefined
       const colon = skip(bytes, NAME, at, limit)
       if (colon === at || bytes[colon] !== COLON) return undefined
       const lineEnd = skip(bytes, VALUE, colon + 1, limit)
