@@ -214,7 +214,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     trustedProxies: config.trustedProxies,
   })
   const room = overload.openRoom(openLane(server, { lane, health }))
-  answerDirectly(server.server, { lane, health, room })
+  answerDirectly(server.server, { lane, health, room, maxRequests: config.maxRequests })
 
   const checkpoint = async () => {
     const made = await core.checkpoint()

@@ -38,6 +38,8 @@ export interface DirectParts {
   lane: Lane
   health: Health
   room: WaitingRoom
+  /** Where more are under way, nothing is looked up for a question: the framework counts and refuses. */
+  maxRequests: number
 }
 
 /**
@@ -70,7 +72,7 @@ interface Means extends DirectParts {
 }
 
 function converse(socket: Socket, means: Means): OwnConnection {
-  const { lane, health, room, server, readHead, headOf, open } = means
+  const { lane, health, room, maxRequests, server, readHead, headOf, open } = means
   const { remoteAddress } = socket
   let begun: Begun | undefined
   /** Nothing is read before the answer is there. */
@@ -153,7 +155,7 @@ function converse(socket: Socket, means: Means): OwnConnection {
     if (answered instanceof Promise) {
       later(answered, { bytes, so }, (answered) => send(answered, asked))
     } else if (answered !== undefined) send(answered, asked)
-    else if (so.hasLearnt) handOver(bytes, so)
+    else if (so.hasLearnt || health.underWay >= maxRequests) handOver(bytes, so)
     else learn(asked, bytes, so)
   }
 
