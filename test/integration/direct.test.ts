@@ -242,14 +242,14 @@ describe.each([
     const http = server.app.server.server
     const { keepAliveTimeout, keepAliveTimeoutBuffer } = http
     onTestFinished(() => void Object.assign(http, { keepAliveTimeout, keepAliveTimeoutBuffer }))
-    Object.assign(http, { keepAliveTimeout: 200, keepAliveTimeoutBuffer: 0 })
+    Object.assign(http, { keepAliveTimeout: 900, keepAliveTimeoutBuffer: 0 })
     const { ask, isClosed } = await client()
     await ask(question())
-    await sleep(120)
+    await sleep(500)
     await ask(question())
-    await sleep(120)
+    await sleep(500)
     expect(isClosed()).toBe(false)
-    await expect.poll(isClosed).toBe(true)
+    await expect.poll(isClosed, { timeout: 5000 }).toBe(true)
     expect(given).toEqual([])
   })
 
