@@ -6,7 +6,7 @@ import { defineConfig } from 'vitest/config'
  * too, is in test/postgres.
  */
 const ONLY_SQLITE = [
-  'test/integration/{bursts,disk-full,durability,kill,shutdown,tls}.test.ts',
+  'test/integration/{bursts,disk-full,durability,kill,last-resort,shutdown,tls}.test.ts',
   'test/oauth/killed-under-load.test.ts',
   'test/e2e/**',
   'test/support/**',

@@ -15,7 +15,7 @@ import {
   prepareDirectories,
   settleKeyFile,
 } from './installation.ts'
-
+import { endOnUncaught } from './last-resort.ts'
 import { type Supervision, supervise } from './workers/supervisor.ts'
 import { workerEnd } from './workers/worker.ts'
 
@@ -62,6 +62,7 @@ export async function serve(): Promise<void> {
   process.on('exit', lines.flushSync)
   const base = worker === undefined ? null : { worker: worker.number }
   const log = pino({ level: config.logLevel, base }, lines)
+  endOnUncaught(log)
   const app = await buildApp(config, { masterKey: key, log, worker })
   mustNotBeLost(config, { isNew: await app.core.isNew() })
   const first = await app.core.bootstrap(config.bootstrap)
