@@ -58,15 +58,33 @@ function limitsOf(row: Selectable<TokenTable>): Limits {
   return limits
 }
 
+/** What a token would be without, if a newer release kept it elsewhere. */
+const DECIDING = [
+  'roles',
+  'groups',
+  'scopes',
+  'allowed_ips',
+  'parent_id',
+  'expires_at_ms',
+  'idle_seconds',
+  'revoked_at_ms',
+  'superseded_at_ms',
+  'quarantined_at_ms',
+  'client_id',
+  'audience',
+  'bound_key',
+] as const
+
 /**
  * Whether this release knows everything that decides about the token. Beside a newer one, which may restrict
  * tokens in ways that are unheard of here, it need not.
  */
-function isUnderstood({ kind, access_level, must_know }: Selectable<TokenTable>): boolean {
+function isUnderstood(row: Selectable<TokenTable>): boolean {
   return (
-    must_know === null &&
-    TOKEN_KINDS.includes(kind as TokenKind) &&
-    ACCESS_LEVELS.includes(access_level as AccessLevel)
+    row.must_know === null &&
+    TOKEN_KINDS.includes(row.kind as TokenKind) &&
+    ACCESS_LEVELS.includes(row.access_level as AccessLevel) &&
+    DECIDING.every((column) => row[column] !== undefined)
   )
 }
 
