@@ -73,7 +73,7 @@ describe('what only a newer release knows of is never active:', () => {
   })
 
   it.each([
-    ['kind', "allowed_ips = '[\"asn:64496\"]'"],
+    ['kind', 'allowed_ips = \'["asn:64496"]\''],
     ['shape', 'allowed_ips = \'{"countries":["CH"]}\''],
   ])('addresses of another %s', async (_, change) => {
     const token = nextToken()
