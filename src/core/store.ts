@@ -22,9 +22,20 @@ import type { WebhookStore } from './webhooks/store.ts'
 /** Stands for every subject of its kind, when a node cannot know which of them changed. */
 export const ANY = '*'
 
+export const CHANGE_SUBJECTS = [
+  'token',
+  'user',
+  'group',
+  'client',
+  'role',
+  'policy',
+  'key',
+  'import',
+] as const
+
 /** Something that can alter a verdict. Every node that caches verdicts must hear of it. */
 export interface Change {
-  subject: 'token' | 'user' | 'group' | 'client' | 'role' | 'policy' | 'key' | 'import'
+  subject: (typeof CHANGE_SUBJECTS)[number]
   id: string
   /** It only adds something that no node can have remembered, so that nobody need wait for them. */
   isNew?: true

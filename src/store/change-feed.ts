@@ -5,7 +5,7 @@ import type { Client } from 'pg'
 import type { ClockReading, GuidedClock } from '../core/clock.ts'
 import type { Secret } from '../core/secret.ts'
 import type { Change } from '../core/store.ts'
-import { EVERYTHING } from './changes.ts'
+import { announced, EVERYTHING } from './changes.ts'
 import type { Announce, ChangeFeed, Db } from './engine.ts'
 import { type Lease, leaseIsOver, NO_LEASE, openLease } from './lease.ts'
 import { joinNodes, type NodeCard, type PostgresNodes } from './node-registry.ts'
@@ -163,9 +163,7 @@ export async function openChangeFeed(options: {
     }
     const changes = rows.filter(({ sequence }) => sequence !== null && !mine.has(sequence))
     if (changes.length > 0) {
-      await announce(
-        changes.map(({ subject, subject_id }) => ({ subject, id: subject_id }) as Change),
-      )
+      await announce(announced(changes))
     }
     reach(rows.at(-1)?.sequence ?? from)
   }

@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely'
-import { ANY, type Change, type ChangeStore } from '../core/store.ts'
+import { ANY, CHANGE_SUBJECTS, type Change, type ChangeStore } from '../core/store.ts'
 import type { Journal } from './journal.ts'
 import type { Schema } from './schema.ts'
 
@@ -7,6 +7,19 @@ import type { Schema } from './schema.ts'
 export const EVERYTHING: readonly Change[] = (
   ['role', 'group', 'client', 'policy', 'key', 'import'] as const
 ).map((subject) => ({ subject, id: ANY }))
+
+const KNOWN: ReadonlySet<string> = new Set(CHANGE_SUBJECTS)
+
+/**
+ * What rows of the log announce. Of a subject that only a newer release knows nobody here can tell what it
+ * touches, so that it stands for everything.
+ */
+export function announced(
+  rows: readonly { subject: string; subject_id: string }[],
+): readonly Change[] {
+  const changes = rows.map(({ subject, subject_id }) => ({ subject, id: subject_id }) as Change)
+  return changes.every(({ subject }) => KNOWN.has(subject)) ? changes : [...changes, ...EVERYTHING]
+}
 
 /**
  * The ordered log of what can alter a verdict. `journal` collects what is appended; absent outside a

@@ -22,18 +22,45 @@ export async function migrate(
   db: Db,
   { schema, upTo }: { schema?: string; upTo?: string } = {},
 ): Promise<void> {
-  const migrator = new Migrator({
+  const migrator = migratorOf(db, schema)
+  const { error } =
+    upTo === undefined ? await migrator.migrateToLatest() : await migrator.migrateTo(upTo)
+  if (error !== undefined) throw failed(error)
+}
+
+/**
+ * Takes the next step towards this release, or `upTo` an older one, and tells whether there was one to take.
+ * Throws as `migrate` does.
+ */
+export async function migrateOne(
+  db: Db,
+  { schema, upTo }: { schema: string; upTo: string | undefined },
+): Promise<boolean> {
+  const migrator = migratorOf(db, schema)
+  const next = (await migrator.getMigrations()).find(({ executedAt }) => executedAt === undefined)
+  if (next === undefined || (upTo !== undefined && next.name > upTo)) {
+    // Nothing is left, which may be because a newer release has been here.
+    if (upTo === undefined) await migrate(db, { schema })
+    return false
+  }
+  const { error } = await migrator.migrateTo(next.name)
+  if (error !== undefined) throw failed(error)
+  return true
+}
+
+function migratorOf(db: Db, schema: string | undefined): Migrator {
+  return new Migrator({
     db,
     provider: { getMigrations: async () => migrations },
     migrationTableName: 'migration',
     migrationLockTableName: 'migration_lock',
     ...(schema === undefined ? {} : { migrationTableSchema: schema }),
   })
-  const { error } =
-    upTo === undefined ? await migrator.migrateToLatest() : await migrator.migrateTo(upTo)
-  if (error === undefined) return
-  if (error instanceof CoreError) throw error
-  throw new CoreError(
+}
+
+function failed(error: unknown): unknown {
+  if (error instanceof CoreError) return error
+  return new CoreError(
     'not_configured',
     'The database could not be brought to this release. If a newer Mintmark has used it, start that one; otherwise restore a backup.',
     { cause: error },

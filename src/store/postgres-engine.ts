@@ -12,11 +12,12 @@ import type { Queueing } from './group-commit.ts'
 import { type Journal, numberedEvents, sealed } from './journal.ts'
 import { nobody } from './line.ts'
 import { type Locks, lockKey } from './locks.ts'
-import { isMigrated, migrate } from './migrate.ts'
+import { isMigrated, migrateOne } from './migrate.ts'
 import { aloneInRegistry, type NodeCard } from './node-registry.ts'
 import {
   type Connecting,
   currentSchema,
+  isLockTaken,
   isNoticeQueueFull,
   isWorthAnotherTry,
   pooled,
@@ -108,20 +109,47 @@ export async function openPostgresEngine({
   }
 }
 
-/** Migrates on a connection without hurry; of many nodes that start at once, one does and the others wait. */
+/**
+ * How long a step of a migration waits for a lock: as long, everybody else waits behind it, even if it is for
+ * somebody who only reads.
+ */
+const MIGRATION_LOCK_MS = 500
+const LOCK_PAUSE_MS = 1000
+const MAX_LOCK_ATTEMPTS = 60
+
+/**
+ * Migrates on a connection without hurry; of many nodes that start at once, one does and the others wait. Each
+ * step is a transaction of its own, so that no step's locks are held while later ones work: whoever is cut off
+ * has done some of them whole, and the next start does the others.
+ */
 export async function migrateAlone(
   options: Connecting,
   schema: string,
   upTo?: string,
 ): Promise<void> {
   const db: Db = new Kysely<Schema>({ dialect: unhurried(options) })
-  try {
-    await db.transaction().execute(async (tx) => {
+  const step = () =>
+    db.transaction().execute(async (tx) => {
       await locks(tx).hold('migration')
-      await migrate(tx, { schema, ...(upTo === undefined ? {} : { upTo }) })
+      await sql`set local lock_timeout = ${sql.lit(MIGRATION_LOCK_MS)}`.execute(tx)
+      return migrateOne(tx, { schema, upTo })
     })
+  try {
+    while (await whenUnlocked(step));
   } finally {
     await db.destroy()
+  }
+}
+
+/** Steps aside and tries again while somebody else, such as a backup, uses what a step must change. */
+async function whenUnlocked<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let attempts = 1; ; attempts++) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (attempts >= MAX_LOCK_ATTEMPTS || !isLockTaken(error)) throw error
+      await pause(LOCK_PAUSE_MS)
+    }
   }
 }
 

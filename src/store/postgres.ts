@@ -52,6 +52,7 @@ const UNIQUE_VIOLATION = '23505'
 /** Text with NUL in it, the one character that PostgreSQL cannot hold. */
 const UNTRANSLATABLE = '22021'
 const PROGRAM_LIMIT_EXCEEDED = '54000'
+const LOCK_NOT_AVAILABLE = '55P03'
 /** SQLSTATEs after which the same transaction, run again, may well succeed. */
 const WORTH_ANOTHER_TRY = new Set([
   '40001', // serialization_failure
@@ -89,6 +90,13 @@ export function isPostgresUniqueViolation(error: unknown): boolean {
 /** Whether a commit failed because nobody takes the notices in, and the queue of them is full. */
 export function isNoticeQueueFull(error: unknown): boolean {
   return sqlstateOf(error) === PROGRAM_LIMIT_EXCEEDED && /NOTIFY/.test(String(error))
+}
+
+/** Whether a statement gave up because somebody else holds a lock that it needs. */
+export function isLockTaken(error: unknown): boolean {
+  let cause = error
+  while (cause instanceof CoreError) cause = cause.cause
+  return sqlstateOf(cause) === LOCK_NOT_AVAILABLE
 }
 
 /** Whether the transaction failed only because of what others did at the same time. */

@@ -37,7 +37,7 @@ export function revocationStore(db: Kysely<Schema>): RevocationStore {
         left join token on change.subject = 'token' and token.id = change.subject_id
         left join role on change.subject = 'role' and role.name = change.subject_id
         where change.sequence > ${after} and change.sequence <= ${to} and change.at_ms >= ${fromMs}
-          and (change.subject in ('user', 'group', 'policy')
+          and (change.subject not in ('token', 'role', 'client', 'key', 'import')
             or (change.subject = 'token' and (token.id is null
               or (token.kind in ('api', 'service')
                 and (token.revoked_at_ms is not null or token.superseded_at_ms is not null

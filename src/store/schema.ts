@@ -173,6 +173,11 @@ export interface TokenTable {
   engine_record: string | null
   /** Claims of the ID token that was issued with it, JSON. */
   id_claims: string | null
+  /**
+   * What a later release restricts the token by, in words of its own. Written by none yet: whoever reads it and
+   * does not know each word must take the token for refused.
+   */
+  must_know: string | null
 }
 
 export interface ClientTable {

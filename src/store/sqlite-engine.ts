@@ -1,7 +1,6 @@
 import { Kysely, SqliteAdapter, SqliteDialect } from 'kysely'
-import type { Change } from '../core/store.ts'
 import { lastRecord, toAuditRow } from './audit.ts'
-import { EVERYTHING } from './changes.ts'
+import { announced, EVERYTHING } from './changes.ts'
 import type { Announce, ChangeFeed, Db, Engine } from './engine.ts'
 import { insertEvents } from './events.ts'
 import { groupCommit, type InTurn, type Queueing } from './group-commit.ts'
@@ -148,7 +147,7 @@ function sharedChanges(reader: Db, files: Pick<SqliteFiles, 'version' | 'endOfLo
       .orderBy('sequence')
       .execute()
     if (rows[0]?.sequence !== position + 1) await announce(EVERYTHING)
-    await announce(rows.map(({ subject, subject_id }) => ({ subject, id: subject_id }) as Change))
+    await announce(announced(rows))
     position = Math.max(end, rows.at(-1)?.sequence ?? 0)
   }
 

@@ -3,10 +3,12 @@ import type { ClientId, TokenId, UserId } from '../core/id.ts'
 import type { SecretFormat } from '../core/secret.ts'
 import type { NewToken } from '../core/tokens/store.ts'
 import {
+  ACCESS_LEVELS,
   type AccessLevel,
   type GroupLimit,
   isOauthKind,
   type Limits,
+  TOKEN_KINDS,
   type Token,
   type TokenKind,
   type UseVia,
@@ -38,7 +40,7 @@ const MAX_LIMITS_READ = 5000
 /** Those of two tokens that are the same are the same object, so that what follows from them is, too. */
 function limitsOf(row: Selectable<TokenTable>): Limits {
   const { access_level, roles, groups, scopes, allowed_ips } = row
-  const accessLevel = access_level as AccessLevel
+  const accessLevel: AccessLevel = access_level === 'FULL_ACCESS' ? 'FULL_ACCESS' : 'READ_ONLY'
   if ((roles ?? groups ?? scopes ?? allowed_ips) === null) return NO_LIMITS[accessLevel]
   // No JSON has a line break in it.
   const key = `${accessLevel}\n${roles}\n${groups}\n${scopes}\n${allowed_ips}`
@@ -56,7 +58,46 @@ function limitsOf(row: Selectable<TokenTable>): Limits {
   return limits
 }
 
+/** What a token would be without, if a newer release kept it elsewhere. */
+const DECIDING = [
+  'roles',
+  'groups',
+  'scopes',
+  'allowed_ips',
+  'parent_id',
+  'expires_at_ms',
+  'idle_seconds',
+  'revoked_at_ms',
+  'superseded_at_ms',
+  'quarantined_at_ms',
+  'client_id',
+  'audience',
+  'bound_key',
+] as const
+
+/**
+ * Whether this release knows everything that decides about the token. Beside a newer one, which may restrict
+ * tokens in ways that are unheard of here, it need not.
+ */
+function isUnderstood(row: Selectable<TokenTable>): boolean {
+  return (
+    row.must_know === null &&
+    TOKEN_KINDS.includes(row.kind as TokenKind) &&
+    ACCESS_LEVELS.includes(row.access_level as AccessLevel) &&
+    DECIDING.every((column) => row[column] !== undefined)
+  )
+}
+
+/** What is not understood is in quarantine as far as this release is concerned, with what comes from it. */
 export function toToken(row: Selectable<TokenTable>): Token {
+  const token = understood(row)
+  if (isUnderstood(row)) return token
+  token.quarantinedAtMs ??= row.created_at_ms
+  token.quarantineReason ??= 'Made by a newer release of Mintmark, which alone can decide about it.'
+  return token
+}
+
+function understood(row: Selectable<TokenTable>): Token {
   return {
     id: row.id as TokenId,
     serial: row.serial ?? undefined,
@@ -162,6 +203,7 @@ export function toRow(
     bound_key: token.oauth?.boundKey ?? null,
     engine_record: token.engineRecord ?? null,
     id_claims: token.idClaims === undefined ? null : JSON.stringify(token.idClaims),
+    must_know: null,
   }
 }
 

@@ -93,7 +93,8 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
       with ${turns} maker as (select deleted_at_ms from client where id = ${clientId} ${turn} ${still}),
         owner as (select deleted_at_ms from "user" where id = ${ownerId} ${turn} ${still}),
         consent as (select revoked_at_ms from "grant" where id = ${grantId} ${still}),
-        parent as (select coalesce(revoked_at_ms, quarantined_at_ms) as revoked_at_ms, case when kind in ('api', 'service', 'session')
+        parent as (select coalesce(revoked_at_ms, quarantined_at_ms,
+            case when must_know is not null then created_at_ms end) as revoked_at_ms, case when kind in ('api', 'service', 'session')
           then superseded_at_ms end as ends_at_ms from token where id = ${parentId} ${still})
       select deleted_at_ms as ended, cast(null as bigint) as ends from maker
       union all select deleted_at_ms, null from owner

@@ -119,25 +119,3 @@ test('a database that cannot be reached ends the start with a reason, and withou
   expect(output).toContain('The database cannot be reached.')
   expect(output).not.toContain('hidden')
 })
-
-test('a server lives on beside what a newer release adds, but does not start there', async () => {
-  const { server, api } = await start(settings())
-  const made = async (name: string) => (await api.call('POST', '/tokens', { body: { name } })).body
-  const kept = await made('before')
-  await database.tamper(`create table of_a_newer_release (id text primary key);
-    alter table token add column of_a_newer_release bigint;
-    alter table "user" add column of_a_newer_release text not null default 'x';
-    create index of_a_newer_release_token on token (of_a_newer_release);
-    insert into migration (name, timestamp) values ('9999-newer', '2030-01-01')`)
-  const { secret } = await made('after')
-  expect(await api.isActive(kept.secret)).toBe(true)
-  expect(await api.isActive(secret)).toBe(true)
-  await rest(server.url, secret).call('POST', '/tokens/self/revoke', { body: {} })
-  expect(await api.isActive(secret)).toBe(false)
-
-  const older = await runToEnd({ dataDir: temporaryDirectory(), env: settings() })
-  expect(older.status).toBe(1)
-  expect(older.output).toContain('If a newer Mintmark has used it, start that one')
-  expect(await api.isActive(kept.secret)).toBe(true)
-  expect((await server.end('SIGTERM')).status).toBe(0)
-})

@@ -9,6 +9,8 @@ export interface ProcessOptions {
   env?: Record<string, string>
   /** Runs the server through another command, such as `strace -f`. */
   wrapper?: string[]
+  /** Of another release. */
+  entry?: string
 }
 
 /** How a process ended: by status or by signal. */
@@ -58,9 +60,9 @@ export async function runToEnd(options: ProcessOptions): Promise<Ended> {
 }
 
 /** Starts the server without waiting for it; for tests that interrupt the start itself. */
-export function launch({ dataDir, env = {}, wrapper = [] }: ProcessOptions) {
+export function launch({ dataDir, env = {}, wrapper = [], entry = ENTRY }: ProcessOptions) {
   // The pinned Node runs these tests already, so the server needs no detour to find it.
-  const [command = '', ...args] = [...wrapper, process.execPath, ENTRY, 'serve']
+  const [command = '', ...args] = [...wrapper, process.execPath, entry, 'serve']
   const child = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {

@@ -123,6 +123,7 @@ function columnsOf(row: TokenRow, serial: number): TokenTable {
     bound_key: null,
     engine_record: null,
     id_claims: null,
+    must_know: null,
   }
 }
 

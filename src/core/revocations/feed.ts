@@ -161,8 +161,10 @@ function merged(
   const ended = new Map([...before.ended].filter(([, { atMs }]) => atMs >= fromMs))
   let everything = before.everything.atMs < fromMs ? NOTHING : before.everything
   for (const { sequence, subject, subjectId, atMs } of news) {
-    if (subject === 'role' || subject === 'policy') everything = { sequence, atMs }
-    else ended.set(nameOf(subjectId), { sequence, atMs })
+    // What touches any number of tokens, or nobody here can tell which.
+    const isOfOne = subject === 'token' || subject === 'user' || subject === 'group'
+    if (isOfOne) ended.set(nameOf(subjectId), { sequence, atMs })
+    else everything = { sequence, atMs }
     if (ended.size <= MAX_NAMES) continue
     everything = { sequence, atMs }
     ended.clear()

@@ -7,6 +7,7 @@ export interface LogPlace {
 /** Something that can end what was signed before it, as the change log has it. */
 export interface SignedEnd {
   sequence: number
+  /** Or one that only a newer release knows. */
   subject: 'token' | 'user' | 'group' | 'role' | 'policy'
   subjectId: string
   atMs: number

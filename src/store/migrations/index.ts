@@ -13,6 +13,8 @@ import { up as nodes } from './0011-nodes.ts'
 import { up as events } from './0012-events.ts'
 import { up as leaks } from './0013-leaks.ts'
 import { up as wideIndexes } from './0014-wide-indexes.ts'
+import { up as narrowIndexes } from './0015-narrow-indexes.ts'
+import { up as mustKnow } from './0016-must-know.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -30,4 +32,6 @@ export const migrations: Record<string, Migration> = {
   '0012-events': { up: events },
   '0013-leaks': { up: leaks },
   '0014-wide-indexes': { up: wideIndexes },
+  '0015-narrow-indexes': { up: narrowIndexes },
+  '0016-must-know': { up: mustKnow },
 }
