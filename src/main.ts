@@ -7,7 +7,7 @@ import type { Bootstrapped } from './core/bootstrap.ts'
 import { CoreError } from './core/errors.ts'
 import type { Secret } from './core/secret.ts'
 import { cutOff, sendAway } from './http/drain.ts'
-import { linesByTurn } from './http/log-stream.ts'
+import { linesByTurn, patientLog } from './http/log-stream.ts'
 import {
   markInstalled,
   masterKeyOf,
@@ -56,9 +56,9 @@ export async function serve(): Promise<void> {
     return
   }
   // One stream for people and machines: JSON lines, so that nothing in a name can forge a line.
-  const lines = linesByTurn(pino.destination({ dest: 1, sync: true }), {
-    atomic: worker !== undefined,
-  })
+  const tell = (sentence: string) => process.stderr.write(sentence)
+  process.stdout.on('error', () => undefined)
+  const lines = linesByTurn(patientLog(1, tell), { atomic: worker !== undefined })
   process.on('exit', lines.flushSync)
   const base = worker === undefined ? null : { worker: worker.number }
   const log = pino({ level: config.logLevel, base }, lines)

@@ -1,6 +1,7 @@
+import { existsSync, openSync } from 'node:fs'
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { linesByTurn } from './log-stream.ts'
+import { linesByTurn, patientLog } from './log-stream.ts'
 
 function collected() {
   const written: string[] = []
@@ -35,4 +36,13 @@ test('what is held back can be written before the process ends', async () => {
   expect(written).toEqual(['last\n'])
   await turn()
   expect(written).toEqual(['last\n'])
+})
+
+test.runIf(existsSync('/dev/full'))('a log that cannot be written is told of once', () => {
+  const told: string[] = []
+  const log = patientLog(openSync('/dev/full', 'w'), (sentence) => told.push(sentence))
+  for (let i = 0; i < 3000; i++) log.write(`${'x'.repeat(1000)}\n`)
+  expect(told).toEqual([
+    'The log cannot be written (ENOSPC: no space left on device, write). Mintmark goes on without it.\n',
+  ])
 })

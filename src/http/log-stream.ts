@@ -1,4 +1,4 @@
-import type { DestinationStream } from 'pino'
+import { type DestinationStream, destination } from 'pino'
 
 /** More text than this is not held back. */
 const MAX_HELD_LENGTH = 65_536
@@ -50,4 +50,25 @@ function* pieces(lines: string): Generator<string> {
     piece += line
   }
   yield piece
+}
+
+/** So many characters wait for a log that cannot be written; what comes beyond them is lost. */
+const MAX_WAITING_LENGTH = 1_048_576
+
+/**
+ * Lines to `fd`. A log that cannot be written, say because its disk is full or nobody reads it any more, ends
+ * nothing, because tokens can be verified all the same: lines wait until it can be written again, but not
+ * more than a mebibyte. `tell` hears of it once each time.
+ */
+export function patientLog(fd: number, tell: (sentence: string) => void): DestinationStream {
+  const target = destination({ dest: fd, sync: true, maxLength: MAX_WAITING_LENGTH })
+  let isFailing = false
+  target.on('error', ({ message }: Error) => {
+    if (!isFailing) tell(`The log cannot be written (${message}). Mintmark goes on without it.\n`)
+    isFailing = true
+  })
+  target.on('write', () => {
+    isFailing = false
+  })
+  return target
 }

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { sqliteDatabase } from '../support/database.ts'
-import { type ServerProcess, startProcess } from '../support/process.ts'
+import { launch, type ServerProcess, startProcess } from '../support/process.ts'
 import { startReceiver, TO_LOOPBACK } from '../support/receiver.ts'
 import { type Rest, rest } from '../support/rest.ts'
 import { temporaryDirectory } from '../support/temporary.ts'
@@ -217,4 +217,24 @@ test('what fails in the background is logged, hurts no verdict, and is done by t
   }, PATIENCE)
   expect(fatalIn(server.output())).toEqual([])
   expect((await server.end('SIGTERM')).status).toBe(0)
+})
+
+test('a log that nobody reads any more ends nothing', async () => {
+  const { child, output, ended } = launch({
+    dataDir: temporaryDirectory(),
+    env: { MINTMARK_BOOTSTRAP_TOKEN: adminToken },
+  })
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  const urlOf = () => /listens on (\S+)/.exec(output())?.[1] ?? ''
+  await vi.waitFor(() => expect(urlOf()).not.toBe(''), PATIENCE)
+  const api = rest(urlOf(), adminToken)
+  child.stdout?.destroy()
+  for (let i = 0; i < 20; i++) expect(await api.isActive(adminToken)).toBe(true)
+  const told = () => output().split('The log cannot be written').length - 1
+  await vi.waitFor(() => expect(told()).toBe(1), PATIENCE)
+  expect(await api.isActive(adminToken)).toBe(true)
+  expect(told()).toBe(1)
 })
