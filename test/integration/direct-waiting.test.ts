@@ -55,7 +55,7 @@ beforeEach(async () => {
     trustedProxies: [],
   })
   const late = http.listeners('request')[0] as () => void
-  room.open(http, { isVital: () => false, late, lateMs: Number.POSITIVE_INFINITY })
+  room.open(http, { paceOf: () => 'other' as const, late, lateMs: Number.POSITIVE_INFINITY })
   answerDirectly(http, { lane, health, room, maxRequests: 2 })
   room.tick(true)
   await core.verifier.verify(server.adminToken)
