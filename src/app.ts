@@ -213,7 +213,8 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     headers: await securityHeaders(config),
     trustedProxies: config.trustedProxies,
   })
-  const room = overload.openRoom(openLane(server, { lane, health }))
+  const past = openLane(server, { lane, health })
+  const room = overload.openRoom({ isFor: lane.isFor, past })
   answerDirectly(server.server, { lane, health, room, maxRequests: config.maxRequests })
 
   const checkpoint = async () => {

@@ -214,7 +214,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     audit,
     usage,
     logins: lateLogins(store),
-    passwords: passwordHasher(random, { waitedMs: options.waitedMs }),
+    passwords: passwordHasher(random, { waitedMs: options.waitedMs, clock }),
     policy: policy.now,
     loadOwner: (id, within = store) => loadOwner(within, id),
   }

@@ -3,9 +3,9 @@ import { type Server, STATUS_CODES } from 'node:http'
 import { Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Health } from './health.ts'
-import type { Asked, Lane, LaneAnswer } from './lane.ts'
+import { type Asked, isMissing, type Lane, type LaneAnswer } from './lane.ts'
 import { plainHeads } from './plain-head.ts'
-import type { WaitingRoom } from './waiting-room.ts'
+import type { Waiter, WaitingRoom } from './waiting-room.ts'
 
 /** Whoever says nothing at all for so long, or has not sent a body by then, is looked after by Node. */
 const SILENCE_MS = 1000
@@ -100,16 +100,17 @@ function converse(socket: Socket, means: Means): OwnConnection {
       return
     }
     const end = head.end + asked.bodyBytes
-    if (so === NEW && !room.mayPass(asked.startedMs)) wait(bytes, asked.startedMs)
+    if (so === NEW && !room.mayPass(asked.startedMs)) wait(bytes, asked)
     else if (bytes.length === end) answer(asked, bytes, so)
     else if (bytes.length < end) begin({ asked, bytes, end })
     else handOver(bytes, so)
   }
 
   /** Begins anew when it is its turn, because much may have changed. */
-  function wait(bytes: Buffer, sinceMs: number): void {
+  function wait(bytes: Buffer, asked: Asked): void {
+    const { startedMs: sinceMs } = asked
     pause()
-    room.wait({
+    const waiter: Waiter = {
       sinceMs,
       isGone: () => socket.destroyed,
       begin(isLate) {
@@ -118,7 +119,8 @@ function converse(socket: Socket, means: Means): OwnConnection {
         if (isLate) handOver(bytes, so)
         else take(bytes, so)
       },
-    })
+    }
+    room.wait(waiter, isMissing(asked) ? 'other' : 'quick')
   }
 
   function begin(what: Begun): void {

@@ -136,6 +136,8 @@ export interface Lane {
   headers: readonly string[]
   /** Headers that it looks at, in lower case. */
   names: ReadonlySet<string>
+  /** Whether the path is one of a question. */
+  isFor(url: string): boolean
   /** A POST, as far as its head tells; undefined: not plain. */
   begin(head: RequestHead): Asked | undefined
   /** Reads what is missing in memory for an answer; whoever asked is to begin anew. */
@@ -150,18 +152,23 @@ export function createLane(parts: LaneParts): Lane {
   const { verifier, health } = parts
   const routes = new Map(parts.routes.map((route) => [route.path, opened(route, parts)]))
   const addressOf = readingForwarded(parts.trustedProxies)
+  const routeOf = (url: string) => {
+    const mark = url.indexOf('?')
+    return routes.get(mark < 0 ? url : url.slice(0, mark))
+  }
 
   return {
     headers: Object.entries(parts.headers).flat().concat('content-type', CONTENT_TYPE),
     names: new Set([...routes.values()].flatMap(({ uses }) => [...uses.keys(), 'user-agent'])),
+    isFor: (url) => routeOf(url) !== undefined,
     begin({ url, raw, remoteAddress }) {
       if (health.draining || health.isCrowded) return undefined
-      const mark = url.indexOf('?')
-      const route = routes.get(mark < 0 ? url : url.slice(0, mark))
+      const route = routeOf(url)
       if (route === undefined) return undefined
       const startedMs = performance.now()
       const head = plainHead(raw, route)
       if (head === undefined) return undefined
+      const mark = url.indexOf('?')
       const query = mark < 0 ? '' : url.slice(mark)
       const { credential: header, forwarded, bodyBytes } = head
       const secret = route.credential(header, query)
@@ -312,7 +319,7 @@ export function openLane(
 }
 
 /** Whether memory does not know who asks. */
-function isMissing({ secret, key }: Asked): boolean {
+export function isMissing({ secret, key }: Asked): boolean {
   return secret !== undefined && key === undefined
 }
 

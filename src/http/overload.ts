@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { RequestListener, ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
 import { Counter, Gauge } from 'prom-client'
@@ -27,9 +27,9 @@ const SPARE_CONNECTIONS = 100
 const PATIENCE = { heavy: 1, write: 2, light: 4 }
 /**
  * After so long in all nothing is begun for a request any more, where lines stand: answers are to come within a
- * second, and a login takes several steps from there.
+ * second, and from there a change takes several queries and a login several changes.
  */
-const LINE_PATIENCE_MS = { heavy: 500, write: 600, light: 700, vital: 700 }
+const LINE_PATIENCE_MS = { heavy: 300, write: 400, light: 600, vital: 700 }
 /** Shares of `maxRequests`. */
 const SHARE = { heavy: 0.25, write: 0.5, light: 1 }
 
@@ -55,8 +55,11 @@ export interface Overload {
   refused(weight: Weight, reason: Reason): void
   /** Whether more waits than can be answered in time, and has for a while. */
   isStanding(): boolean
-  /** Lets requests wait for their turn. Call it when nothing else takes them from the server any more. */
-  openRoom(pastLane: RequestListener): WaitingRoom
+  /**
+   * Lets requests wait for their turn. Call it when nothing else takes them from the server any more. `past` is
+   * the way past the lane, `isFor` tells what is asked there.
+   */
+  openRoom(lane: { isFor(url: string): boolean; past: RequestListener }): WaitingRoom
   stop(): void
 }
 
@@ -171,9 +174,13 @@ export function refuseOverload(app: FastifyInstance, parts: OverloadParts): Over
   return {
     refused,
     isStanding: pressure.isStanding,
-    openRoom(pastLane) {
+    openRoom({ isFor, past }) {
       const lateMs = config.shedAfterMs * PATIENCE.light
-      room.open(app.server, { isVital: isVitalRequest, late: pastLane, lateMs })
+      const paceOf = (request: IncomingMessage) => {
+        if (isFor(request.url ?? '')) return 'quick'
+        return isVitalRequest(request) ? 'vital' : 'other'
+      }
+      room.open(app.server, { paceOf, late: past, lateMs })
       return room
     },
     stop: () => clearInterval(timer),

@@ -14,7 +14,7 @@ const RECOVERY_MS = 10_000
 /** What the server may hold; it takes about half of it when it has just enough to do. */
 const MAX_RSS_MIB = 1000
 /** On two cores of its own; see `docs/guide/scale.md` for what was seen. */
-const STORM_VERIFY_P99_MS = 500
+const STORM_VERIFY_P99_MS = 300
 
 const tell = (line: string) => process.stdout.write(`${line}\n`)
 

@@ -222,7 +222,7 @@ test('what fails in the background is logged, hurts no verdict, and is done by t
 test('a log that nobody reads any more ends nothing', async () => {
   const { child, output, ended } = launch({
     dataDir: temporaryDirectory(),
-    env: { MINTMARK_BOOTSTRAP_TOKEN: adminToken },
+    env: { MINTMARK_BOOTSTRAP_TOKEN: adminToken, MINTMARK_LOG_LEVEL: 'info' },
   })
   onTestFinished(async () => {
     child.kill('SIGKILL')

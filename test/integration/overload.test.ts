@@ -161,6 +161,36 @@ it('what waits too long is refused in its own shape, what is vital or light is n
   expect(await server.call('GET', '/api/v1/tokens?limit=10')).toMatchObject({ status: 200 })
 })
 
+it('whoever asks for a verdict does not wait behind what is dear', async () => {
+  const server = await startPrepared((app) => {
+    app.get('/dear', async () => {
+      block(5)
+      return {}
+    })
+  })
+  onTestFinished(() => server.close())
+  const port = await portOf(server)
+  const body = { token: server.adminToken }
+  await server.call('POST', '/api/v1/tokens/verify', { body })
+  const dear = requestText(server, { method: 'GET', path: '/dear' })
+  const live = requestText(server, { method: 'GET', path: '/health/live' })
+  const verify = requestText(server, { method: 'POST', path: '/api/v1/tokens/verify', body })
+  const connections = (count: number) =>
+    Promise.all(Array.from({ length: count }, () => connected(port)))
+  const [herd, fresh, used] = [await connections(100), await connections(10), await connections(10)]
+  await accepted(server, 120)
+  // On a connection that is Node's for good by then, too.
+  await Promise.all(used.map((socket) => send(socket, live)))
+  for (const socket of used) socket.removeAllListeners('data')
+  let before = 0
+  const all = herd.map((socket) => send(socket, dear).finally(() => before++))
+  const verdicts = await Promise.all([...fresh, ...used].map((socket) => send(socket, verify)))
+
+  expect(before).toBeLessThan(herd.length / 2)
+  expect(verdicts.map(({ body }) => body.active)).toEqual(verdicts.map(() => true))
+  await Promise.all(all)
+})
+
 it('one slow query is no overload', async () => {
   const server = await startPrepared((app) => {
     app.get('/slow', async () => {

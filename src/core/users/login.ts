@@ -31,11 +31,7 @@ export interface LoginWish {
  * Throws `login_failed`, `too_many_requests` (locked out, or too many logins), `password_change_required`.
  */
 export async function loginWithPassword(deps: Deps, wish: LoginWish): Promise<Session> {
-  deps.passwords.mustHaveRoom()
-  const { credentials, account } = await findAccount(deps, wish.name)
-  const matches = await countedLook(deps, account, () =>
-    deps.passwords.matches(wish.password, credentials?.passwordHash),
-  )
+  const { credentials, account, matches } = await lookAt(deps, wish)
   if (credentials === undefined || !matches || !isUsable(credentials, deps.clock.now())) {
     await recordFailure(deps, { account, userId: credentials?.user.id, origin: wish.origin })
     throw loginFailed()
@@ -44,6 +40,20 @@ export async function loginWithPassword(deps: Deps, wish: LoginWish): Promise<Se
   const session = await openSession(deps, { credentials, account, wish, replacement })
   if (replacement === undefined) await strengthen(deps, credentials, wish.password)
   return session
+}
+
+/** Whom the name means, and whether the password is theirs. */
+async function lookAt(deps: Deps, { name, password }: LoginWish) {
+  const place = deps.passwords.place()
+  try {
+    const { credentials, account } = await findAccount(deps, name)
+    const matches = await countedLook(deps, account, () =>
+      deps.passwords.matches(password, credentials?.passwordHash, place),
+    )
+    return { credentials, account, matches }
+  } finally {
+    place.leave()
+  }
 }
 
 /** A login whose password was right. */

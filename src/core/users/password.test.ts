@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { checkNewPassword, passwordHasher } from './password.ts'
 
 /** A quarter of a millisecond per hash instead of fifty; for what does not hang on the strength. */
-const weak = () => passwordHasher(randomBytes, { memoryKib: 64 })
+const weak = () => passwordHasher(randomBytes, { memoryKib: 64, cores: 4 })
 
 describe('hashes', () => {
   it('are Argon2id with at least 19 MiB, two passes and one lane', async () => {
@@ -92,9 +92,51 @@ describe('the cost', () => {
     expect(await Promise.all(later)).toHaveLength(66)
   })
 
+  it('is one hash at a time on two cores', async () => {
+    const hasher = passwordHasher(randomBytes, { memoryKib: 64, cores: 2 })
+    const results = await Promise.allSettled(
+      Array.from({ length: 100 }, () => hasher.matches('x', undefined)),
+    )
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(65)
+  })
+
+  it('gives places to no more than there is room for', () => {
+    const hasher = weak()
+    const places = Array.from({ length: 64 }, () => hasher.place())
+    expect(() => hasher.place()).toThrow(/Too many logins/)
+    // Whoever leaves twice has left once.
+    places[0]?.leave()
+    places[0]?.leave()
+    expect(hasher.place()).toBeDefined()
+    expect(() => hasher.place()).toThrow(/Too many logins/)
+  })
+
+  it('frees a place where its password is looked at', async () => {
+    const hasher = weak()
+    const places = Array.from({ length: 64 }, () => hasher.place())
+    expect(await hasher.matches('x', undefined, places[0])).toBe(false)
+    expect(hasher.place()).toBeDefined()
+  })
+
+  it('refuses at once whom patience would fail', async () => {
+    let nowMs = 0
+    // Each look at the clock is 110 ms later: so long each hash seems to take.
+    const clock = { now: () => (nowMs += 110) }
+    const hasher = passwordHasher(randomBytes, { memoryKib: 64, cores: 2, clock })
+    for (let i = 0; i < 40; i++) await hasher.matches('x', undefined)
+    const places = Array.from({ length: 7 }, () => hasher.place())
+    expect(() => hasher.place()).toThrow(/Too many logins/)
+    for (const place of places) place.leave()
+    expect(hasher.place()).toBeDefined()
+  })
+
   it('counts what a login has waited elsewhere', async () => {
     let waitedMs = 0
-    const hasher = passwordHasher(randomBytes, { memoryKib: 64, waitedMs: () => waitedMs })
+    const hasher = passwordHasher(randomBytes, {
+      memoryKib: 64,
+      cores: 4,
+      waitedMs: () => waitedMs,
+    })
     const [first, second] = [hasher.matches('x', undefined), hasher.matches('x', undefined)]
     waitedMs = 700
     await expect(hasher.matches('x', undefined)).rejects.toMatchObject({

@@ -1,4 +1,6 @@
 import { argon2, timingSafeEqual } from 'node:crypto'
+import { availableParallelism } from 'node:os'
+import type { Clock } from '../clock.ts'
 import { CoreError } from '../errors.ts'
 import type { Random } from '../random.ts'
 import { nameKey } from '../text.ts'
@@ -10,9 +12,11 @@ const LANES = 1
 const SALT_BYTES = 16
 const TAG_BYTES = 32
 
-/** How many hashes run at once (each holds 19 MiB and a thread), and how many may wait. */
-const CONCURRENT = 2
+/** How many hashes run at once (each holds 19 MiB and a thread) at most, and how many may wait. */
+const MOST_CONCURRENT = 2
 const WAITING = 64
+/** What the last hash counts in what the next is expected to take. */
+const NEWEST_SHARE = 0.2
 /** How long a login waits at most in all until its turn: whoever waits longer tries again anyhow. */
 const PATIENCE_MS = 700
 
@@ -20,14 +24,22 @@ const MIN_LENGTH = 15
 const MAX_LENGTH = 256
 
 export interface PasswordHasher {
-  /** Throws `too_many_requests` when the queue is full: then an attempt need not even be counted. */
-  mustHaveRoom(): void
+  /**
+   * A place in line, for who asks the database first. Throws `too_many_requests` where the password would not be
+   * looked at in time: then the attempt need not even be counted.
+   */
+  place(): Place
   /** PHC string `$argon2id$v=19$m=…`. Throws `too_many_requests` when the queue is full. */
   hash(password: string): Promise<string>
   /** Takes as long for an unknown user (`undefined`) as for a wrong password. */
-  matches(password: string, hash: string | undefined): Promise<boolean>
+  matches(password: string, hash: string | undefined, place?: Place): Promise<boolean>
   /** Whether a stored hash was made with weaker parameters than today's. */
   isOutdated(hash: string): boolean
+}
+
+/** Held until the password is looked at, or the one who holds it leaves. */
+export interface Place {
+  leave(): void
 }
 
 interface Parameters {
@@ -43,14 +55,25 @@ export interface HasherOptions {
   memoryKib?: number
   /** For how long whoever asks now has been waiting elsewhere, in milliseconds. */
   waitedMs?: (() => number) | undefined
+  /** How many cores there are. */
+  cores?: number
+  /** To learn by how long hashes take; without it, nobody is refused for that. */
+  clock?: Clock
 }
 
 /** Argon2id off the event loop, with a bounded queue so that logins cannot starve the rest. */
 export function passwordHasher(
   random: Random,
-  { memoryKib = MEMORY_KIB, waitedMs = () => 0 }: HasherOptions = {},
+  {
+    memoryKib = MEMORY_KIB,
+    waitedMs = () => 0,
+    cores = availableParallelism(),
+    clock,
+  }: HasherOptions = {},
 ): PasswordHasher {
-  const { slot, mustHaveRoom } = limiter(CONCURRENT, WAITING)
+  // Half of the cores at most, so that logins leave one to all else.
+  const concurrent = Math.max(1, Math.min(MOST_CONCURRENT, Math.floor(cores / 2)))
+  const { slot, place } = limiter(concurrent, WAITING, clock)
   const decoy: Parameters = {
     memory: memoryKib,
     passes: PASSES,
@@ -60,18 +83,20 @@ export function passwordHasher(
   }
 
   return {
-    mustHaveRoom,
+    place: () => place(PATIENCE_MS - waitedMs()),
     hash: (password) =>
       slot(PATIENCE_MS, async () => {
         const fresh = { ...decoy, salt: random(SALT_BYTES) }
         return encode({ ...fresh, tag: await derive(password, fresh) })
       }),
-    matches: (password, hash) =>
-      slot(PATIENCE_MS - waitedMs(), async () => {
+    matches(password, hash, place) {
+      place?.leave()
+      return slot(PATIENCE_MS - waitedMs(), async () => {
         const stored = hash === undefined ? undefined : decode(hash)
         const tag = await derive(password, stored ?? decoy)
         return stored !== undefined && timingSafeEqual(tag, stored.tag)
-      }),
+      })
+    },
     isOutdated(hash) {
       const stored = decode(hash)
       return stored === undefined || stored.memory < memoryKib || stored.passes < PASSES
@@ -123,20 +148,40 @@ function tooMany(): CoreError {
   })
 }
 
-/** Runs at most `concurrent` tasks; lets `waiting` more queue, but not for long; refuses the rest. */
-function limiter(concurrent: number, waiting: number) {
+/**
+ * Runs at most `concurrent` tasks; lets `waiting` more queue, but not for long; refuses the rest, and at once whom
+ * patience would fail: with what tasks have taken lately, that is known before.
+ */
+function limiter(concurrent: number, waiting: number, clock: Clock = { now: () => 0 }) {
   let running = 0
+  let coming = 0
+  let taskMs = 0
   const queue = new Set<() => void>()
 
   /** Throws `too_many_requests`. */
-  function mustHaveRoom(): void {
-    if (queue.size >= waiting) throw tooMany()
+  function mustHaveRoom(patienceMs: number): void {
+    const ahead = running + queue.size + coming
+    const turns = Math.max(0, ahead - concurrent + 1) / concurrent
+    if (queue.size + coming >= waiting || (turns > 0 && turns * taskMs >= patienceMs))
+      throw tooMany()
+  }
+
+  /** Throws `too_many_requests`. */
+  function place(patienceMs: number): Place {
+    mustHaveRoom(patienceMs)
+    let isHeld = true
+    coming++
+    return {
+      leave() {
+        if (isHeld) coming--
+        isHeld = false
+      },
+    }
   }
 
   /** Throws `too_many_requests`. */
   async function wait(patienceMs: number): Promise<void> {
-    mustHaveRoom()
-    if (patienceMs <= 0) throw tooMany()
+    if (queue.size >= waiting || patienceMs <= 0) throw tooMany()
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
         queue.delete(proceed)
@@ -153,9 +198,13 @@ function limiter(concurrent: number, waiting: number) {
   async function slot<T>(patienceMs: number, task: () => Promise<T>): Promise<T> {
     if (running < concurrent) running++
     else await wait(patienceMs)
+    const beganMs = clock.now()
     try {
       return await task()
     } finally {
+      // No longer than anybody waits, should the clock have been set.
+      const tookMs = Math.min(Math.max(0, clock.now() - beganMs), PATIENCE_MS)
+      taskMs += (tookMs - taskMs) * NEWEST_SHARE
       // Handing the slot over, rather than freeing it, keeps newcomers from overtaking.
       const [next] = queue
       if (next === undefined) running--
@@ -166,7 +215,7 @@ function limiter(concurrent: number, waiting: number) {
     }
   }
 
-  return { slot, mustHaveRoom }
+  return { slot, place }
 }
 
 /** Long enough to pass the length rule, and on every list of leaked passwords. */
