@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { Registry } from 'prom-client'
 import { type Journal, openJournal } from './backup/journal.ts'
@@ -114,13 +115,14 @@ export async function openCore(
 ): Promise<{ core: Core; store: Store }> {
   const store = await openStore(config.database, clock, serving)
   try {
-    const { maxCachedTokens } = config
+    const { maxCachedTokens, workers } = config
     const sender = outgoing({ allowed: config.webhookAllow, allowHttp: config.webhookHttp })
     const core = await createCore({
       store,
       clock,
       random,
       masterKey,
+      cores: availableParallelism() / workers,
       maxCachedTokens,
       waitedMs,
       sender,

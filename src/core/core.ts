@@ -182,6 +182,8 @@ export interface CoreOptions {
   sender?: Sender
   /** For how long the one has been waiting for whom something is done now, in milliseconds. */
   waitedMs?: (() => number) | undefined
+  /** How many cores are for this process. */
+  cores?: number
   /** Bound of the verdict cache, in tokens. */
   maxCachedTokens?: number
   /** Absent: tokens that were imported with bcrypt hashes are not found. */
@@ -214,7 +216,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     audit,
     usage,
     logins: lateLogins(store),
-    passwords: passwordHasher(random, { waitedMs: options.waitedMs, clock }),
+    passwords: passwordHasher(random, { waitedMs: options.waitedMs, cores: options.cores, clock }),
     policy: policy.now,
     loadOwner: (id, within = store) => loadOwner(within, id),
   }

@@ -1,5 +1,4 @@
 import { argon2, timingSafeEqual } from 'node:crypto'
-import { availableParallelism } from 'node:os'
 import type { Clock } from '../clock.ts'
 import { CoreError } from '../errors.ts'
 import type { Random } from '../random.ts'
@@ -55,8 +54,8 @@ export interface HasherOptions {
   memoryKib?: number
   /** For how long whoever asks now has been waiting elsewhere, in milliseconds. */
   waitedMs?: (() => number) | undefined
-  /** How many cores there are. */
-  cores?: number
+  /** How many cores are for this process. */
+  cores?: number | undefined
   /** To learn by how long hashes take; without it, nobody is refused for that. */
   clock?: Clock
 }
@@ -67,7 +66,7 @@ export function passwordHasher(
   {
     memoryKib = MEMORY_KIB,
     waitedMs = () => 0,
-    cores = availableParallelism(),
+    cores = 2 * MOST_CONCURRENT,
     clock,
   }: HasherOptions = {},
 ): PasswordHasher {
