@@ -7,8 +7,8 @@ import { type Asked, isMissing, type Lane, type LaneAnswer } from './lane.ts'
 import { plainHeads } from './plain-head.ts'
 import type { Waiter, WaitingRoom } from './waiting-room.ts'
 
-/** Whoever says nothing at all for so long, or has not sent a body by then, is looked after by Node. */
-const SILENCE_MS = 1000
+/** Whoever has not sent a body by then is looked after by Node. */
+const BODY_MS = 1000
 
 type ConnectionListener = (this: Server, socket: Socket) => void
 
@@ -126,13 +126,13 @@ function converse(socket: Socket, means: Means): OwnConnection {
   function begin(what: Begun): void {
     health.underWay++
     begun = what
-    socket.setTimeout(SILENCE_MS)
+    socket.setTimeout(BODY_MS)
   }
 
   function complete({ asked, bytes, end }: Begun, more: Buffer): void {
     const all = Buffer.concat([bytes, more])
     // A byte now and then breaks the silence, but is no body.
-    if (all.length < end && performance.now() - asked.startedMs < SILENCE_MS) {
+    if (all.length < end && performance.now() - asked.startedMs < BODY_MS) {
       begun = { asked, bytes: all, end }
       return
     }
@@ -234,9 +234,8 @@ function converse(socket: Socket, means: Means): OwnConnection {
 
   function giveUp(): void {
     if (isBusy) return
-    if (begun !== undefined) handOver(begun.bytes, NEW)
-    else if (hasAsked) socket.destroy()
-    else handOver(undefined, NEW)
+    if (begun === undefined) socket.destroy()
+    else handOver(begun.bytes, NEW)
   }
 
   function forget(): void {
@@ -245,7 +244,7 @@ function converse(socket: Socket, means: Means): OwnConnection {
     open.delete(self)
   }
 
-  function handOver(unread: Buffer | undefined, { waitedSinceMs }: Standing): void {
+  function handOver(unread: Buffer, { waitedSinceMs }: Standing): void {
     forget()
     if (socket.destroyed) return
     for (const [event, listener] of listeners) socket.off(event, listener)
@@ -254,7 +253,7 @@ function converse(socket: Socket, means: Means): OwnConnection {
     // Nothing flows until the new owner listens and the bytes are back in their place.
     socket.pause()
     means.giveAway()
-    if (unread !== undefined) socket.unshift(unread)
+    socket.unshift(unread)
     socket.resume()
   }
 
@@ -267,7 +266,8 @@ function converse(socket: Socket, means: Means): OwnConnection {
     ['close', forget],
   ] as const
   for (const [event, listener] of listeners) socket.on(event, listener)
-  socket.setTimeout(SILENCE_MS)
+  // Clients open connections before they need them.
+  socket.setTimeout(server.headersTimeout)
   return self
 }
 
