@@ -131,16 +131,21 @@ export function eventStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): EventSt
         .execute()
     },
     async endings(from, toMs, limit) {
-      // Each kind is in order by itself in the index; of each the first are enough.
+      // Each kind is in order by itself in the index; of each the first are enough. Rows, which lie anywhere, are
+      // looked into for those alone that are the first of all.
       const ofKind = LASTING_KINDS.map(
         (kind) => sql`select * from (
-          select id, expires_order as expires_at_ms, created_at_ms from token
+          select id, expires_order as expires_at_ms from token
           where standing = 'live' and kind = ${kind}
             and (expires_order, id) > (${from.at}, ${from.id}) and expires_order <= ${toMs}
           order by expires_order, id limit ${limit}) as endings`,
       )
       const { rows } = await sql<{ id: string; expires_at_ms: number; created_at_ms: number }>`
-        ${sql.join(ofKind, sql` union all `)} order by expires_at_ms, id limit ${limit}`.execute(db)
+        with first as materialized (
+          ${sql.join(ofKind, sql` union all `)} order by expires_at_ms, id limit ${limit})
+        select first.id, first.expires_at_ms, token.created_at_ms
+        from first cross join token where token.id = first.id
+        order by first.expires_at_ms, first.id`.execute(db)
       return rows.map((row) => ({
         id: row.id as TokenId,
         expiresAtMs: row.expires_at_ms,

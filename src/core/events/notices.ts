@@ -7,7 +7,8 @@ import { isLax } from '../policy/terms.ts'
 import type { Repositories } from '../store.ts'
 import type { Ending, Mark } from './store.ts'
 
-const BATCH = 200
+/** Of each token its row is read, which may have to come from the disk. */
+const BATCH = 50
 /**
  * A token may be committed a little after the time that it says it was made, and clocks of nodes differ:
  * ends are told of this much later, and no notice is given of what was born within it.
