@@ -60,7 +60,8 @@ export function plainHeads(names: Iterable<string>): (bytes: Buffer) => PlainHea
       if (lengths[colon - at] === 1) {
         const name = bytes.toString('latin1', at, colon).toLowerCase()
         if (name === 'host') hosts++
-        if (read.has(name) && !take(name, trimmed(bytes, colon + 1, lineEnd), raw)) return undefined
+        else if (read.has(name) && !take(name, trimmed(bytes, colon + 1, lineEnd), raw))
+          return undefined
       }
       at = lineEnd + 2
     }
