@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { type Browser, openBrowser } from './browser.ts'
 import { type Dice, dice } from './dice.ts'
 import { freePort } from './free-port.ts'
 import { inspectFiles } from './inspect.ts'
-import { goThrough, PASSWORD, REDIRECT_URI } from './oauth.ts'
+import { goThrough, lastingRequest, PASSWORD, REDIRECT_URI } from './oauth.ts'
 import { type ServerProcess, startProcess } from './process.ts'
 import { Cut, rest } from './rest.ts'
 
@@ -186,16 +186,7 @@ async function loadUntilKilled(
 
 /** Through the forms, for the user to consent; remembers nothing when it is cut off. */
 async function signIn(client: Client, issuer: string): Promise<void> {
-  const verifier = randomBytes(32).toString('base64url')
-  const query = new URLSearchParams({
-    client_id: client.clientId,
-    redirect_uri: REDIRECT_URI,
-    response_type: 'code',
-    scope: 'openid offline_access',
-    prompt: 'consent',
-    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
-    code_challenge_method: 'S256',
-  })
+  const { query, verifier } = lastingRequest(client.clientId)
   const page = await uncut(async () =>
     goThrough(client.browser, await client.browser.open(`${issuer}/oauth2/authorize?${query}`)),
   )

@@ -1,3 +1,4 @@
+import { createHash, randomBytes } from 'node:crypto'
 import * as client from 'openid-client'
 import { vi } from 'vitest'
 import { type Browser, openBrowser, type Page } from './browser.ts'
@@ -134,6 +135,21 @@ export async function begin(
     state,
     nonce,
   }
+}
+
+/** What a client asks with that wants a lasting grant, without a library; `verifier` goes with the code. */
+export function lastingRequest(clientId: string): { query: URLSearchParams; verifier: string } {
+  const verifier = randomBytes(32).toString('base64url')
+  const query = new URLSearchParams({
+    client_id: clientId,
+    redirect_uri: REDIRECT_URI,
+    response_type: 'code',
+    scope: 'openid offline_access',
+    prompt: 'consent',
+    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+    code_challenge_method: 'S256',
+  })
+  return { query, verifier }
 }
 
 /** Signs in and allows, wherever the browser is asked to; ends outside of the server. */

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { Agent, type IncomingMessage, request } from 'node:http'
 import { connect } from 'node:net'
@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { openBrowser } from './browser.ts'
 import { freePort } from './free-port.ts'
-import { goThrough, PASSWORD, REDIRECT_URI } from './oauth.ts'
+import { goThrough, lastingRequest, PASSWORD, REDIRECT_URI } from './oauth.ts'
 import { type Ended, type ServerProcess, startProcess } from './process.ts'
 import { startReceiver, TO_LOOPBACK } from './receiver.ts'
 import { type Rest, rest } from './rest.ts'
@@ -459,16 +459,7 @@ async function signIn({
 }): Promise<Refreshing> {
   const body = { name: `client ${number}`, redirectUris: [REDIRECT_URI] }
   const { clientId, secret } = (await api.call('POST', '/clients', { body })).body
-  const verifier = randomBytes(32).toString('base64url')
-  const query = new URLSearchParams({
-    client_id: clientId,
-    redirect_uri: REDIRECT_URI,
-    response_type: 'code',
-    scope: 'openid offline_access',
-    prompt: 'consent',
-    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
-    code_challenge_method: 'S256',
-  })
+  const { query, verifier } = lastingRequest(clientId)
   const browser = openBrowser(issuer)
   const page = await goThrough(browser, await browser.open(`${issuer}/oauth2/authorize?${query}`))
   const pair = `Basic ${Buffer.from(`${clientId}:${secret}`).toString('base64')}`
