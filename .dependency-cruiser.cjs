@@ -35,7 +35,7 @@ module.exports = {
       '^src/store/',
       [
         '^src/(store|core)/',
-        '^(node:)?(sqlite|fs|fs/promises|path|url|util|events|crypto|timers/promises)$',
+        '^(node:)?(sqlite|fs|fs/promises|path|url|util|events|crypto|timers/promises|worker_threads)$',
         npm('kysely', 'pg', '@types/pg'),
       ],
       'The store implements the ports of core with Kysely on SQLite and PostgreSQL, and does no more.',

@@ -54,10 +54,11 @@ export function groupCommit<Schema>(
   {
     maxMs = MAX_MS,
     inTurn = (work) => work(),
+    onCommit = () => undefined,
     asker = () => undefined,
     isStrained = () => false,
     onTurnedAway = () => undefined,
-  }: { maxMs?: number; inTurn?: InTurn | undefined } & Queueing = {},
+  }: { maxMs?: number; inTurn?: InTurn | undefined; onCommit?: () => void } & Queueing = {},
 ): Committer<Schema> {
   const waiting = line<Member<Schema>>(
     { max: MAX_WAITING, waitMs: WAIT_MS, firstWaitMs: Number.POSITIVE_INFINITY },
@@ -113,6 +114,7 @@ export function groupCommit<Schema>(
       if ('error' in outcome) members[i]?.reject(outcome.error)
       else members[i]?.resolve(outcome.value)
     }
+    onCommit()
   }
 
   return <T>(work: (tx: Kysely<Schema>) => Promise<T>) =>
