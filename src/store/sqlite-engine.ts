@@ -1,7 +1,6 @@
 import { Kysely, SqliteAdapter, SqliteDialect } from 'kysely'
 import { lastRecord, toAuditRow } from './audit.ts'
 import { announced, EVERYTHING } from './changes.ts'
-import { type Checkpoints, checkpointsInThread } from './checkpoints.ts'
 import type { Announce, ChangeFeed, Db, Engine } from './engine.ts'
 import { insertEvents } from './events.ts'
 import { groupCommit, type InTurn, type Queueing } from './group-commit.ts'
@@ -13,6 +12,7 @@ import { prepared } from './prepared.ts'
 import { revocationStore } from './revocations.ts'
 import type { AuditTable, Schema } from './schema.ts'
 import { openSqlite, type SqliteFiles } from './sqlite.ts'
+import { type WalCopier, walCopier } from './wal.ts'
 
 /**
  * Opens the SQLite file, creating and migrating it as needed.
@@ -35,10 +35,10 @@ export async function openSqliteEngine(
   const files = openSqlite(file, inTurn === undefined ? 'alone' : 'worker')
   const writer = new Kysely<Schema>({ dialect: new WriterDialect({ database: files.writer }) })
   const reader = new Kysely<Schema>({ dialect: new SqliteDialect({ database: files.reader }) })
-  let checkpoints: Checkpoints | undefined
+  let copier: WalCopier | undefined
   const close = async () => {
     // The last connection that closes copies the rest of the log, and removes it.
-    await checkpoints?.close()
+    await copier?.close()
     await reader.destroy()
     await writer.destroy()
     // Kysely leaves alone what it has not used yet; an open reader would keep the WAL file.
@@ -52,8 +52,8 @@ export async function openSqliteEngine(
     await close()
     throw error
   }
-  checkpoints = checkpointsInThread(file, files.writer)
-  const { committed: onCommit } = checkpoints
+  copier = walCopier(file, files.writer)
+  const { committed: onCommit } = copier
   // Before the first change of this process, too: what is signed says which changes it knew of.
   const { sequence } = await revocationStore(reader).end()
   const changes = inTurn === undefined ? ownChanges(sequence) : sharedChanges(reader, files)

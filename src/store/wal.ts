@@ -4,12 +4,12 @@ import type { SqliteDatabase } from 'kysely'
 
 /** Pages that are worth a copy: 4 MiB, as SQLite has it. */
 const WORTH_PAGES = 1000
-/** 64 MiB. Beyond them the writer copies what the thread has left, whereupon the log begins anew. */
-const MOST_PAGES = 16_384
+/** 32 MiB. Beyond them the writer copies what the thread has left, whereupon the log begins anew. */
+const MOST_PAGES = 8192
 /** How long the thread stays when there is nothing to copy. */
 const KEEP_MS = 10_000
 
-export interface Checkpoints {
+export interface WalCopier {
   /** To be called after each commit. */
   committed(): void
   close(): Promise<void>
@@ -19,7 +19,7 @@ export interface Checkpoints {
  * Has the write-ahead log copied into `file` in a thread of its own, which is there only while much is written.
  * SQLite does so within a commit, and everybody waits: for thousands of pages all over the file, and for the disk.
  */
-export function checkpointsInThread(file: string, writer: SqliteDatabase): Checkpoints {
+export function walCopier(file: string, writer: SqliteDatabase): WalCopier {
   writer.prepare(`pragma wal_autocheckpoint = ${MOST_PAGES}`).all([])
   const state = writer.prepare('pragma wal_checkpoint(noop)')
   let thread: Worker | undefined
@@ -34,7 +34,7 @@ export function checkpointsInThread(file: string, writer: SqliteDatabase): Check
 
   function started(): Worker {
     // Sources run as they are in development, compiled in the package.
-    const url = new URL(`./checkpoint-thread${extname(import.meta.url)}`, import.meta.url)
+    const url = new URL(`./wal-thread${extname(import.meta.url)}`, import.meta.url)
     const fresh = new Worker(url, { workerData: file })
     fresh.unref()
     fresh.on('message', rest)
