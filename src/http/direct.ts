@@ -5,6 +5,7 @@ import type { Socket } from 'node:net'
 import type { Health } from './health.ts'
 import { type Asked, isMissing, type Lane, type LaneAnswer } from './lane.ts'
 import { plainHeads } from './plain-head.ts'
+import { together } from './together.ts'
 import type { Waiter, WaitingRoom } from './waiting-room.ts'
 
 /** Whoever has not sent a body by then is looked after by Node. */
@@ -53,11 +54,12 @@ export function answerDirectly(server: Server, parts: DirectParts): void {
   const takeOver = connectionListenerOf(server, event)
   const readHead = plainHeads(parts.lane.names)
   const headOf = answerHeads(parts.lane.headers, server)
+  const soon = together()
   const open = new Set<OwnConnection>()
   server.removeListener(event, takeOver)
   server.prependListener(event, (socket: Socket) => {
     const giveAway = () => takeOver.call(server, socket)
-    open.add(converse(socket, { ...parts, server, readHead, headOf, giveAway, open }))
+    open.add(converse(socket, { ...parts, server, readHead, headOf, soon, giveAway, open }))
   })
   closeWithOthers(server, open)
 }
@@ -66,13 +68,15 @@ interface Means extends DirectParts {
   server: Server
   readHead: ReturnType<typeof plainHeads>
   headOf: ReturnType<typeof answerHeads>
+  /** For what had to be waited for anyhow. */
+  soon: ReturnType<typeof together>
   /** Lets Node's HTTP server have the connection. */
   giveAway(): void
   open: Set<OwnConnection>
 }
 
 function converse(socket: Socket, means: Means): OwnConnection {
-  const { lane, health, room, maxRequests, server, readHead, headOf, open } = means
+  const { lane, health, room, maxRequests, server, readHead, headOf, soon, open } = means
   const { remoteAddress } = socket
   let begun: Begun | undefined
   /** Nothing is read before the answer is there. */
@@ -174,17 +178,18 @@ function converse(socket: Socket, means: Means): OwnConnection {
   ): void {
     pause()
     health.underWay++
-    promise
-      .then(
-        (value) => {
+    promise.then(
+      (value) =>
+        soon(() => {
           resume()
           if (!socket.destroyed) then(value)
-        },
-        () => handOver(bytes, so),
-      )
-      .finally(() => {
+          health.underWay--
+        }),
+      () => {
+        handOver(bytes, so)
         health.underWay--
-      })
+      },
+    )
   }
 
   function send({ status, json, bytes }: LaneAnswer, asked: Asked): void {
