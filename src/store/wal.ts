@@ -1,4 +1,3 @@
-import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { SqliteDatabase } from 'kysely'
 
@@ -33,8 +32,7 @@ export function walCopier(file: string, writer: SqliteDatabase): WalCopier {
   }
 
   function started(): Worker {
-    // Sources run as they are in development, compiled in the package.
-    const url = new URL(`./wal-thread${extname(import.meta.url)}`, import.meta.url)
+    const url = new URL('./wal-thread.mjs', import.meta.url)
     const fresh = new Worker(url, { workerData: file })
     fresh.unref()
     fresh.on('message', rest)
