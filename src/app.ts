@@ -149,9 +149,12 @@ export async function opensDatabase(config: Config, masterKey: Secret): Promise<
 /** Whole installations, for backup, restore and move. */
 export const places: Places = { openSource, openTarget, openCore }
 
-/** Brings the database to this release, and does no more. Throws like `openCore`. */
-export async function migrateDatabase(config: Config): Promise<void> {
-  const store = await openStore(config.database, steadyClock())
+/** Brings the database to this release, and does no more; tells what takes long. Throws like `openCore`. */
+export async function migrateDatabase(
+  config: Config,
+  onMigrating: (news: string) => void,
+): Promise<void> {
+  const store = await openStore(config.database, steadyClock(), { onMigrating })
   await store.close()
 }
 
@@ -164,6 +167,7 @@ export async function buildApp(config: Config, parts: Parts): Promise<App> {
     card,
     onCommitted: noteCommitted,
     inTurn: worker?.inTurn,
+    onMigrating: (news: string) => parts.log.info(news),
     asker,
     isStrained: () => overload?.isStanding() === true,
     onTurnedAway: () => overload?.refused(asker()?.isVital ? 'vital' : 'write', 'queue'),

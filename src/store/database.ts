@@ -53,6 +53,8 @@ export interface Serving extends Queueing {
   onCommitted?: (sequence: number) => void
   /** Of one of several processes on a database file: see `InTurn`. */
   inTurn?: InTurn | undefined
+  /** Hears what a migration that takes long is about. */
+  onMigrating?: (news: string) => void
 }
 
 /**
@@ -62,7 +64,7 @@ export interface Serving extends Queueing {
 export async function openStore(
   database: Database,
   clock: Clock,
-  { card, onCommitted = () => undefined, inTurn, ...queueing }: Serving = {},
+  { card, onCommitted = () => undefined, inTurn, onMigrating, ...queueing }: Serving = {},
 ): Promise<Store> {
   const engine =
     database.kind === 'sqlite'
@@ -71,6 +73,7 @@ export async function openStore(
           ...database,
           card,
           clock: isGuided(clock) ? clock : undefined,
+          onMigrating,
           ...queueing,
         })
   const isShared = database.kind === 'postgres' || inTurn !== undefined

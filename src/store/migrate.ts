@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import { Migrator } from 'kysely/migration'
 import { CoreError } from '../core/errors.ts'
 import type { Db } from './engine.ts'
+import type { IndexBuild } from './migrations/builds.ts'
 import { migrations } from './migrations/index.ts'
 
 /** Whether nothing is left to do; cheap, so that a start need not wait for other nodes. */
@@ -28,24 +29,38 @@ export async function migrate(
   if (error !== undefined) throw failed(error)
 }
 
+/** Where to go: `schema`, in which the tables lie, and the last step to take; undefined: that of this release. */
+export interface Destination {
+  schema: string
+  upTo: string | undefined
+}
+
 /**
  * Takes the next step towards this release, or `upTo` an older one, and tells whether there was one to take.
  * Throws as `migrate` does.
  */
-export async function migrateOne(
-  db: Db,
-  { schema, upTo }: { schema: string; upTo: string | undefined },
-): Promise<boolean> {
-  const migrator = migratorOf(db, schema)
-  const next = (await migrator.getMigrations()).find(({ executedAt }) => executedAt === undefined)
-  if (next === undefined || (upTo !== undefined && next.name > upTo)) {
+export async function migrateOne(db: Db, destination: Destination): Promise<boolean> {
+  const next = await nextStep(db, destination)
+  if (next === undefined) {
     // Nothing is left, which may be because a newer release has been here.
-    if (upTo === undefined) await migrate(db, { schema })
+    if (destination.upTo === undefined) await migrate(db, { schema: destination.schema })
     return false
   }
-  const { error } = await migrator.migrateTo(next.name)
+  const { error } = await migratorOf(db, destination.schema).migrateTo(next)
   if (error !== undefined) throw failed(error)
   return true
+}
+
+/** The indexes that belong to the next step. */
+export async function nextBuilds(db: Db, destination: Destination): Promise<readonly IndexBuild[]> {
+  const next = await nextStep(db, destination)
+  return (next === undefined ? undefined : migrations[next]?.builds) ?? []
+}
+
+async function nextStep(db: Db, { schema, upTo }: Destination): Promise<string | undefined> {
+  const steps = await migratorOf(db, schema).getMigrations()
+  const next = steps.find(({ executedAt }) => executedAt === undefined)?.name
+  return next === undefined || (upTo !== undefined && next > upTo) ? undefined : next
 }
 
 function migratorOf(db: Db, schema: string | undefined): Migrator {

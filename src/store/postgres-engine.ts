@@ -12,19 +12,17 @@ import type { Queueing } from './group-commit.ts'
 import { type Journal, numberedEvents, sealed } from './journal.ts'
 import { nobody } from './line.ts'
 import { type Locks, lockKey } from './locks.ts'
-import { isMigrated, migrateOne } from './migrate.ts'
+import { isMigrated } from './migrate.ts'
 import { aloneInRegistry, type NodeCard } from './node-registry.ts'
 import {
-  type Connecting,
   currentSchema,
-  isLockTaken,
   isNoticeQueueFull,
   isWorthAnotherTry,
   pooled,
   scopedName,
   tooMuch,
-  unhurried,
 } from './postgres.ts'
+import { migrateAlone } from './postgres-migration.ts'
 import type { Schema } from './schema.ts'
 
 const MAX_ATTEMPTS = 5
@@ -58,6 +56,8 @@ export async function openPostgresEngine({
   /** Absent: this process answers nobody, so that nobody waits for it. */
   card: NodeCard | undefined
   clock: GuidedClock | undefined
+  /** Hears what a migration that takes long is about. */
+  onMigrating?: ((news: string) => void) | undefined
 }): Promise<Engine> {
   const { waitMs } = options
   const queueing = { asker, onTurnedAway }
@@ -106,50 +106,6 @@ export async function openPostgresEngine({
     await db.destroy()
     if (error instanceof CoreError) throw error
     throw new CoreError('not_configured', 'The database cannot be used.', { cause: error })
-  }
-}
-
-/**
- * How long a step of a migration waits for a lock: as long, everybody else waits behind it, even if it is for
- * somebody who only reads.
- */
-const MIGRATION_LOCK_MS = 500
-const LOCK_PAUSE_MS = 1000
-const MAX_LOCK_ATTEMPTS = 60
-
-/**
- * Migrates on a connection without hurry; of many nodes that start at once, one does and the others wait. Each
- * step is a transaction of its own, so that no step's locks are held while later ones work: whoever is cut off
- * has done some of them whole, and the next start does the others.
- */
-export async function migrateAlone(
-  options: Connecting,
-  schema: string,
-  upTo?: string,
-): Promise<void> {
-  const db: Db = new Kysely<Schema>({ dialect: unhurried(options) })
-  const step = () =>
-    db.transaction().execute(async (tx) => {
-      await locks(tx).hold('migration')
-      await sql`set local lock_timeout = ${sql.lit(MIGRATION_LOCK_MS)}`.execute(tx)
-      return migrateOne(tx, { schema, upTo })
-    })
-  try {
-    while (await whenUnlocked(step));
-  } finally {
-    await db.destroy()
-  }
-}
-
-/** Steps aside and tries again while somebody else, such as a backup, uses what a step must change. */
-async function whenUnlocked<T>(attempt: () => Promise<T>): Promise<T> {
-  for (let attempts = 1; ; attempts++) {
-    try {
-      return await attempt()
-    } catch (error) {
-      if (attempts >= MAX_LOCK_ATTEMPTS || !isLockTaken(error)) throw error
-      await pause(LOCK_PAUSE_MS)
-    }
   }
 }
 

@@ -43,10 +43,16 @@ const BEGIN = `begin isolation level read committed; set local statement_timeout
   set local lock_timeout = ${LOCK_TIMEOUT_MS};
   set local idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_TIMEOUT_MS}`
 
-/** For migrations, which take as long as they take, and wait for other nodes that migrate. */
+/** For migrations, which take as long as they take. */
 const MIGRATION_TIMEOUT_MS = 3_600_000
+/**
+ * How long a step of a migration waits for a lock: as long, everybody else waits behind it, even if it is for
+ * somebody who only reads.
+ */
+const MIGRATION_LOCK_MS = 500
 const BEGIN_UNHURRIED = `begin isolation level read committed;
-  set local statement_timeout = ${MIGRATION_TIMEOUT_MS}; set local lock_timeout = ${MIGRATION_TIMEOUT_MS}`
+  set local statement_timeout = ${MIGRATION_TIMEOUT_MS}; set local lock_timeout = ${MIGRATION_LOCK_MS};
+  set local idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_TIMEOUT_MS * 6}`
 
 const UNIQUE_VIOLATION = '23505'
 /** Text with NUL in it, the one character that PostgreSQL cannot hold. */
@@ -106,7 +112,7 @@ export function isWorthAnotherTry(error: unknown): boolean {
 }
 
 /** Turns what passes by itself into `unavailable`, and leaves everything else as it is. */
-function translated(error: unknown, { committing = false } = {}): unknown {
+export function translated(error: unknown, { committing = false } = {}): unknown {
   if (error instanceof CoreError) return error
   if (sqlstateOf(error) === UNTRANSLATABLE) {
     return new CoreError('invalid_input', 'No text may contain the character NUL.', {
@@ -342,7 +348,7 @@ async function assertSettings(client: ClientBase): Promise<void> {
   }
 }
 
-function notConfigured(message: string): CoreError {
+export function notConfigured(message: string): CoreError {
   return new CoreError('not_configured', message)
 }
 

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { migrations } from '../../src/store/migrations/index.ts'
 import { DATABASE, type TestDatabase } from '../support/database.ts'
 import {
   databaseAt,
@@ -43,8 +44,8 @@ async function at(step: string): Promise<{ database: TestDatabase; dataDir: stri
 }
 
 /** An old database with many tokens in it. */
-async function old() {
-  const made = await at(OLD)
+async function old(step = OLD) {
+  const made = await at(step)
   await settle(made.database, lived)
   await made.database.transaction(async (tx) => {
     await sql`insert into token (id, kind, owner_id, creator_id, description, via, format, digest,
@@ -86,6 +87,14 @@ async function gone(database: TestDatabase): Promise<void> {
   while ((await database.query(left)).length > 0) await sleep(20)
 }
 
+/** The tables without the indexes that the next step is to bring: some may be there, or begun. */
+async function wholeSteps(database: TestDatabase): Promise<string[]> {
+  const next = STEPS[(await stepsOf(database)).length] ?? ''
+  const names = (migrations[next]?.builds ?? []).map(({ name }) => `"indexname":"${name}"`)
+  const rows = await schemaOf(database)
+  return rows.filter((row) => !names.some((name) => row.includes(name)))
+}
+
 it('killed while it migrates, a server leaves whole steps behind, and the next start does the rest', async () => {
   const { database, dataDir, env } = await old()
   const reached: number[] = []
@@ -103,7 +112,7 @@ it('killed while it migrates, a server leaves whole steps behind, and the next s
     // SQLite, where nobody waits for locks, takes all of them at once or none.
     if (DATABASE === 'sqlite') expect([FIRST, STEPS.length]).toContain(steps.length)
     const { database: fresh } = await at(steps.at(-1) ?? '')
-    expect(await schemaOf(database)).toEqual(await schemaOf(fresh))
+    expect(await wholeSteps(database)).toEqual(await schemaOf(fresh))
     const [row] = await database.query("select count(*) as n from token where id like 'many-%'")
     expect(Number(row?.n)).toBe(MANY)
   }
@@ -134,3 +143,74 @@ it('of five servers that start at once on old tables, those that may serve do, a
   }
   for (const server of servers) await server.end('SIGTERM')
 })
+
+/** The step that builds indexes while everybody works. */
+const BUILDING = STEPS.findIndex((step) => migrations[step]?.builds !== undefined)
+const INVALID = `select indexrelid::regclass::text as name from pg_index where not indisvalid`
+const BUILDER = `select pid from pg_stat_progress_create_index where phase = 'waiting for old snapshots'`
+
+/** Somebody who looks at the tokens as they were, as a backup does: no index is done before that ends. */
+async function looking(database: TestDatabase): Promise<() => Promise<void>> {
+  const over = Promise.withResolvers<void>()
+  const begun = Promise.withResolvers<void>()
+  const reading = database.transaction(async (tx) => {
+    await sql`set transaction isolation level repeatable read`.execute(tx)
+    await sql`set local idle_in_transaction_session_timeout = 0`.execute(tx)
+    await sql`select count(*) from token`.execute(tx)
+    begun.resolve()
+    await over.promise
+  })
+  await begun.promise
+  const release = async () => {
+    over.resolve()
+    await reading
+  }
+  onTestFinished(release)
+  return release
+}
+
+async function until(look: () => Promise<boolean>): Promise<void> {
+  const endMs = performance.now() + 30_000
+  while (!(await look())) {
+    if (performance.now() > endMs) throw new Error('It does not happen.')
+    await sleep(20)
+  }
+}
+
+it.runIf(DATABASE === 'postgres').each([
+  ['what it builds is done without it', false],
+  ['and its build with it, the index is built anew', true],
+])(
+  'killed in the middle of an index, %s, while another node waits to do the rest',
+  async (_, isEnded) => {
+    const { database, dataDir, env } = await old(STEPS[BUILDING - 1])
+    const builder = async () => (await database.query(BUILDER))[0]?.pid
+    const stop = await looking(database)
+    const { child, ended } = launch({ dataDir, env })
+    await until(async () => (await builder()) !== undefined)
+    const pid = await builder()
+    const other = startProcess({ dataDir: mkdtempSync(join(dir, 'data-')), env })
+    onTestFinished(async () => {
+      await (await other).end('SIGKILL')
+    })
+    child.kill('SIGKILL')
+    await ended
+    await sleep(1000)
+    // The server builds on, and nobody else begins as long as it does.
+    expect(await builder()).toBe(pid)
+    expect(await database.query(INVALID)).toHaveLength(1)
+    const [left] = await database.query(INVALID)
+    if (isEnded) await database.query(`select pg_terminate_backend(${pid})`)
+    if (isEnded) await until(async () => (await builder()) === undefined)
+    expect(await database.query(INVALID)).toEqual([left])
+    expect(await stepsOf(database)).toEqual(STEPS.slice(0, BUILDING))
+    await stop()
+    const server = await other
+    expect(await stepsOf(database)).toEqual(STEPS)
+    expect(await database.query(INVALID)).toEqual([])
+    const { database: fresh } = await at(STEPS.at(-1) ?? '')
+    expect(await schemaOf(database)).toEqual(await schemaOf(fresh))
+    const api = rest(server.url, lived.adminSecret)
+    expect(await api.isActive(lived.alive[0]?.secret ?? '')).toBe(true)
+  },
+)

@@ -1,6 +1,10 @@
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest'
+import { Secret } from '../../src/core/secret.ts'
 import type { Issued } from '../../src/core/tokens/issue.ts'
+import { openStore } from '../../src/store/database.ts'
+import { newPostgresDatabase, type TestDatabase } from '../support/database.ts'
 import { type Nodes, openNodes } from '../support/nodes.ts'
+import { migrateTo, STEPS } from '../support/older-database.ts'
 import { hasPooler, type Pooler, startPooler } from '../support/pooler.ts'
 
 const POLL_MS = 200
@@ -63,6 +67,53 @@ describe.skipIf(!hasPooler)('behind PgBouncer in transaction mode', () => {
       )
       expect(Number(rows[0]?.open)).toBe(0)
       expect(Number(rows[0]?.all)).toBeLessThanOrEqual(CONNECTIONS)
+    })
+  })
+
+  describe('tables', () => {
+    let pooler: Pooler
+    beforeAll(async () => {
+      pooler = await startPooler(inject('postgresUrl'), { connections: CONNECTIONS })
+    })
+    afterAll(() => pooler?.close())
+
+    async function empty(): Promise<TestDatabase> {
+      const database = await newPostgresDatabase('', 'template0')
+      onTestFinished(() => database.drop())
+      return database
+    }
+
+    async function open({ config }: TestDatabase, isDirect = false): Promise<void> {
+      if (config.kind !== 'postgres') throw new Error('Not PostgreSQL.')
+      const url = isDirect ? config.url : new Secret(pooler.through(config.url.reveal()))
+      const database = { ...config, url, notices: false }
+      await (await openStore(database, { now: () => Date.now() })).close()
+    }
+
+    it('are made through it', async () => {
+      const database = await empty()
+      await open(database)
+      expect(await database.query('select name from migration')).toHaveLength(STEPS.length)
+    })
+
+    it('that have rows get their indexes over a direct connection, which it says', async () => {
+      const database = await empty()
+      await migrateTo(database, '0013-leaks')
+      await database.tamper(`insert into "user" (id, serial, username, username_key, display_name, kind,
+          global_role, active, attributes, password_is_one_time, created_at_ms, updated_at_ms)
+          values ('owner', 1, 'alice', 'alice', '', 'person', 'USER', 1, '{}', 0, 0, 0);
+        insert into token (id, kind, owner_id, creator_id, description, via, format, digest, pepper_id,
+          preview, access_level, metadata, family_id, created_at_ms, updated_at_ms, use_count)
+          values ('token', 'api', 'owner', 'owner', '', 'api', 'mintmark', 'digest', 'p', '',
+            'READ_ONLY', '{}', 'token', 0, 0, 0)`)
+      await expect(open(database)).rejects.toMatchObject({
+        code: 'not_configured',
+        message: expect.stringContaining('leads directly to PostgreSQL'),
+      })
+      expect(await database.query('select name from migration')).toHaveLength(13)
+      await open(database, true)
+      expect(await database.query('select name from migration')).toHaveLength(STEPS.length)
+      await open(database)
     })
   })
 })

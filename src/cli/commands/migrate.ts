@@ -16,7 +16,7 @@ export function migrateCommand(program: Command, terminal: Terminal): void {
   leaf(program, 'migrate', {
     summary: 'Bring the database to this release, and end',
     details:
-      'Servers do that when they start, too; of many at once one does and the others wait. Run it before them where a start must be quick. With the settings of the server; a SQLite file only while the server is stopped.',
+      'Servers do that when they start, too; of many at once one does and the others wait. Run it before them where a start must be quick. On PostgreSQL the indexes of large tables are built while servers work, and stderr tells how far it is; that takes a connection without a pooler in between. With the settings of the server; a SQLite file only while the server is stopped.',
     examples: ['mintmark migrate', 'mintmark migrate --wait 60s'],
   })
     .option('--wait <time>', 'how long to wait for a database that cannot be reached yet', seconds)
@@ -54,7 +54,7 @@ async function migrated(
   let tellAtMs = 0
   for (;;) {
     try {
-      return await migrateDatabase(config)
+      return await migrateDatabase(config, (news) => note(terminal, news))
     } catch (error) {
       const { code, message } = error as { code?: unknown; message?: unknown }
       const leftMs = untilMs - performance.now()

@@ -1,4 +1,5 @@
 import type { Kysely } from 'kysely'
+import { buildMissing, type IndexBuild } from './builds.ts'
 import { isPostgres } from './portable.ts'
 
 /** What most queries ask of each token on their way. */
@@ -24,15 +25,16 @@ export const WIDE_INDEXES: Record<string, string[]> = {
   token_standing_expires: ['standing', 'kind', 'expires_order', 'id'],
 }
 
+/** SQLite could not rename them; it gets them with the next migration. */
+export const builds: readonly IndexBuild[] = Object.entries(WIDE_INDEXES).map(
+  ([name, columns]) => ({ name: `${name}_wide`, table: 'token', of: `(${columns.join(', ')})` }),
+)
+
 /**
  * The indexes along which very many tokens are walked know what is asked of each: to look into its row
- * takes ten times as long. Tokens are verified meanwhile: what dropping the old ones locks, for which nobody
- * has to wait long, is locked by the next migration.
+ * takes ten times as long. Tokens are verified and revoked meanwhile: what dropping the old ones locks, for
+ * which nobody has to wait long, is locked by the next migration.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
-  // SQLite could not rename them; it gets them with the next migration.
-  if (!isPostgres(db)) return
-  for (const [name, columns] of Object.entries(WIDE_INDEXES)) {
-    await db.schema.createIndex(`${name}_wide`).on('token').columns(columns).execute()
-  }
+  if (isPostgres(db)) await buildMissing(db, builds)
 }

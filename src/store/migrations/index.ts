@@ -1,4 +1,3 @@
-import type { Migration } from 'kysely/migration'
 import { up as init } from './0001-init.ts'
 import { up as oauth } from './0002-oauth.ts'
 import { up as keys } from './0003-keys.ts'
@@ -12,12 +11,13 @@ import { up as use } from './0010-use.ts'
 import { up as nodes } from './0011-nodes.ts'
 import { up as events } from './0012-events.ts'
 import { up as leaks } from './0013-leaks.ts'
-import { up as wideIndexes } from './0014-wide-indexes.ts'
+import { builds as wideBuilds, up as wideIndexes } from './0014-wide-indexes.ts'
 import { up as narrowIndexes } from './0015-narrow-indexes.ts'
 import { up as mustKnow } from './0016-must-know.ts'
+import type { Step } from './builds.ts'
 
 /** In order, append-only: a migration that has been released is never edited. */
-export const migrations: Record<string, Migration> = {
+export const migrations: Record<string, Step> = {
   '0001-init': { up: init },
   '0002-oauth': { up: oauth },
   '0003-keys': { up: keys },
@@ -31,7 +31,7 @@ export const migrations: Record<string, Migration> = {
   '0011-nodes': { up: nodes },
   '0012-events': { up: events },
   '0013-leaks': { up: leaks },
-  '0014-wide-indexes': { up: wideIndexes },
+  '0014-wide-indexes': { up: wideIndexes, builds: wideBuilds },
   '0015-narrow-indexes': { up: narrowIndexes },
   '0016-must-know': { up: mustKnow },
 }
