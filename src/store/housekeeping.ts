@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { KeyPurpose, KeyStore } from '../core/keys/store.ts'
-import type { Policy, PolicyStore } from '../core/policy/policy.ts'
+import type { PolicyStore } from '../core/policy/policy.ts'
+import { understoodPolicy } from '../core/policy/understood.ts'
 import type { IdempotencyStore, LockoutStore } from '../core/store.ts'
 import { type Locks, NO_LOCKS } from './locks.ts'
 import type { Schema } from './schema.ts'
@@ -10,10 +11,9 @@ export function policyStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): Policy
     async load() {
       await locks.hold('policy')
       const rows = await db.selectFrom('policy').select(['name', 'value']).execute()
-      return Object.fromEntries(
-        // JSON has no undefined; a limit that was taken away is stored as null.
-        rows.map(({ name, value }) => [name, JSON.parse(value) ?? undefined]),
-      ) as Partial<Policy>
+      return understoodPolicy(
+        Object.fromEntries(rows.map(({ name, value }) => [name, JSON.parse(value)])),
+      )
     },
     async save(policy, atMs) {
       for (const [name, value] of Object.entries(policy)) {

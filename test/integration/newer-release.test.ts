@@ -2,8 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { UserId } from '../../src/core/id.ts'
+import { LAX } from '../../src/core/policy/rule.ts'
 import { Secret } from '../../src/core/secret.ts'
+import { UNLIMITED } from '../../src/core/tokens/token.ts'
+import { ADMIN_PASSWORD, ORIGIN } from '../support/core.ts'
 import { newDatabase, type TestDatabase } from '../support/database.ts'
 import { type Inhabited, inhabit, within } from '../support/installation.ts'
 
@@ -97,6 +101,122 @@ describe('what only a newer release knows of is never active:', () => {
       const after = await core.revocations.read(before.next)
       expect(after.everything).toBeGreaterThan(before.everything)
     })
+  })
+})
+
+describe('a rule of the policy that only a newer release understands', () => {
+  const groupOf = async () => (await database.query('select id from "group"'))[0]?.id
+  /** What a newer release writes for one of its rules. */
+  async function rule(more: object): Promise<void> {
+    const written = {
+      ...LAX,
+      name: 'weekdays only',
+      kinds: ['api'],
+      groups: [await groupOf()],
+      ...more,
+    }
+    await write({ tokenRules: [written] })
+  }
+  async function write(settings: object): Promise<void> {
+    for (const [name, value] of Object.entries(settings)) {
+      await database.tamper(`insert into policy (name, value, updated_at_ms)
+        values ('${name}', '${JSON.stringify(value)}', 1)
+        on conflict (name) do update set value = excluded.value`)
+    }
+  }
+  afterEach(() => write({ tokenRules: [], mustKnow: [] }))
+
+  it('ends what it applies to for as long as it is there, and nothing else', async () => {
+    const token = nextToken()
+    await rule({ weekdays: null })
+    expect(await stateOf(token.secret)).toBe('active')
+    await rule({ weekdays: ['mon'] })
+    expect(await stateOf(token.secret)).toBe('quarantined')
+    expect(await stateOf(lived.adminSecret)).toBe('active')
+    await rule({ weekdays: ['mon'], kinds: ['session'] })
+    expect(await stateOf(token.secret)).toBe('active')
+    await rule({ mustKnow: ['weekdays'] })
+    expect(await stateOf(token.secret)).toBe('quarantined')
+    await write({ tokenRules: [] })
+    expect(await stateOf(token.secret)).toBe('active')
+  })
+
+  it('lets nobody make such tokens or change the policy, and says why; to end them works', async () => {
+    const token = nextToken()
+    await rule({ weekdays: ['mon'] })
+    await within(database.config, masterKey, async ({ core, admin }) => {
+      const caller = await admin(lived.adminSecret)
+      const issue = (ownerId?: UserId) =>
+        core.write((w) =>
+          w.issueToken({
+            caller,
+            via: 'api',
+            wish: {
+              kind: 'api',
+              name: `weekdays ${ownerId}`,
+              ...(ownerId === undefined ? {} : { ownerId }),
+              expires: 'default',
+              limits: UNLIMITED,
+            },
+          }),
+        )
+      const refusal = expect.stringMatching(/newer release.*rule "weekdays only"/)
+      await expect(issue(lived.alice)).rejects.toMatchObject({
+        code: 'unavailable',
+        message: refusal,
+      })
+      expect((await issue()).token.name).toBe('weekdays undefined')
+      await expect(
+        core.write((w) => w.rotateToken({ caller, wish: { id: token.id }, via: 'api' })),
+      ).rejects.toMatchObject({ code: 'token_not_active' })
+      const { explanation } = await core.explain(caller, {
+        presented: { secret: token.secret },
+        demand: {},
+      })
+      const failed = explanation?.checks.filter(({ outcome }) => outcome === 'failed')
+      expect(failed).toMatchObject([{ check: 'quarantine', detail: refusal }])
+      // No alarm: nobody suspects it.
+      await core.verifier.verify(token.secret)
+      await core.flushUsage()
+      const uses = await database.query(`select 1 from audit
+        where action = 'token.quarantine_used' and subject_id = '${token.id}'`)
+      expect(uses).toEqual([])
+      const conflict = { code: 'conflict', message: expect.stringContaining('newer release') }
+      for (const change of [
+        core.write((w) => w.updatePolicy({ caller, edit: { lockoutAttempts: 5 } })),
+        core.write((w) => w.setTokenRule({ caller, rule: { ...LAX, name: 'Weekdays only' } })),
+        core.write((w) => w.removeTokenRule({ caller, name: 'weekdays only' })),
+      ]) {
+        await expect(change).rejects.toMatchObject(conflict)
+      }
+      await core.write((w) => w.revokeToken({ caller, id: token.id, reason: 'unclear' }))
+      expect(await core.verifier.verify(token.secret)).toMatchObject({ reason: 'revoked' })
+    })
+    const [row] = await database.query("select value from policy where name = 'tokenRules'")
+    expect(JSON.parse(String(row?.value))).toMatchObject([{ weekdays: ['mon'] }])
+  })
+
+  it('binds what comes from such a token, whatever kind it is of', async () => {
+    const [child, parent] = [nextToken(), nextToken()]
+    await database.tamper(`update token set parent_id = '${parent.id}', kind = 'service'
+      where id = '${child.id}'`)
+    expect(await stateOf(child.secret)).toBe('active')
+    await rule({ weekdays: ['mon'] })
+    expect(await stateOf(child.secret)).toBe('quarantined')
+  })
+
+  it('or all of the policy that is not, ends everything and lets nobody in', async () => {
+    const token = nextToken()
+    await write({ mustKnow: ['two-persons'] })
+    expect(await stateOf(token.secret)).toBe('quarantined')
+    expect(await stateOf(lived.adminSecret)).toBe('quarantined')
+    await within(database.config, masterKey, async ({ core }) => {
+      await expect(
+        core.login({ name: 'root', password: ADMIN_PASSWORD, via: 'api', origin: ORIGIN }),
+      ).rejects.toMatchObject({ code: 'unavailable' })
+    })
+    await write({ mustKnow: [] })
+    expect(await stateOf(lived.adminSecret)).toBe('active')
   })
 })
 

@@ -1,6 +1,7 @@
 import { renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
+import { LAX } from '../../src/core/policy/rule.ts'
 import { mintmark } from '../support/cli.ts'
 import { newPostgresDatabase, type TestDatabase } from '../support/database.ts'
 import { ADDITIONS, laterRelease } from '../support/later-release.ts'
@@ -107,6 +108,36 @@ test('during an upgrade old and new servers work side by side, and each honours 
   expect(output).toContain('If a newer Mintmark has used it, start that one')
   expect((await old.server.end('SIGTERM')).status).toBe(0)
   expect(await renewed.api.isActive(kept.secret)).toBe(true)
+})
+
+test('a rule that only the new release understands binds on the old one as soon as it is there', async () => {
+  const old = await start()
+  const wish = { name: 'robot', kind: 'service', ...UNLIMITED }
+  const { body: robot } = await old.api.call('POST', '/tokens', { body: wish })
+  const kept = await old.make('kept')
+  const isActive = () => old.api.isActive(robot.secret)
+  expect(await isActive()).toBe(true)
+  const rule = { ...LAX, name: 'weekdays', kinds: ['service'], weekdays: ['mon'] }
+  const change = (value: unknown) =>
+    database.tamper(`insert into policy (name, value, updated_at_ms)
+      values ('tokenRules', '${JSON.stringify(value)}', 1)
+      on conflict (name) do update set value = excluded.value;
+      update counter set value = value + 1 where name = 'change';
+      insert into change (sequence, subject, subject_id, at_ms)
+        select value, 'policy', 'policy', ${Date.now()} from counter where name = 'change'`)
+  await change([rule])
+  await soon(async () => expect(await isActive()).toBe(false))
+  expect(await old.api.isActive(kept.secret)).toBe(true)
+  const refused = await old.api.call('POST', '/tokens', {
+    body: { ...wish, name: 'another' },
+    accept: 503,
+  })
+  expect(refused).toMatchObject({ status: 503 })
+  expect(refused.body.detail).toContain('newer release')
+  const seen = await old.api.call('GET', '/policy')
+  expect(seen.body.tokenRules).toMatchObject([{ name: 'weekdays', kinds: ['service'] }])
+  await change([])
+  await soon(async () => expect(await isActive()).toBe(true))
 })
 
 test('beside a release that moves columns elsewhere no token is active that has to be read', async () => {

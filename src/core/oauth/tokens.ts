@@ -144,13 +144,14 @@ export async function findEngineToken(
 
 async function withRecord(deps: Deps, token: Token): Promise<FoundToken | undefined> {
   if (token.revokedAtMs !== undefined || !isOauthKind(token.kind)) return undefined
-  if (token.quarantinedAtMs !== undefined) return undefined
   const [owner, sealed, restraint] = await Promise.all([
     deps.store.users.byId(token.ownerId),
     deps.store.tokens.engineRecordOf(token.id),
     restraintOf(deps.policy(), deps.store, token),
   ])
   if (!owner?.active || sealed === undefined) return undefined
+  const held = heldByPolicy(token, restraint)
+  if (held.quarantinedAtMs !== undefined) return undefined
   const plain = unseal(sealed, {
     key: deps.keyring.derived('oauth'),
     context: contextOf(token.id),
@@ -158,7 +159,7 @@ async function withRecord(deps: Deps, token: Token): Promise<FoundToken | undefi
   if (plain === undefined) return undefined
   // Opens under our key, so it is what was sealed above.
   const record = JSON.parse(plain.toString()) as Record<string, unknown>
-  return { token: heldByPolicy(token, restraint), record }
+  return { token: held, record }
 }
 
 /** The token as the policy lets it be: over, when it stood idle for too long. */

@@ -2,7 +2,7 @@ import { CoreError } from '../errors.ts'
 import { commonRanges } from '../ip.ts'
 import type { Principal } from '../rights.ts'
 import type { Limits } from '../tokens/token.ts'
-import type { Restraint } from './restraint.ts'
+import { type Restraint, unclearText } from './restraint.ts'
 import { namedBy, type Term, type Terms } from './terms.ts'
 
 /** Whether somebody may create or rotate such tokens. Throws `beyond_policy`. */
@@ -51,6 +51,18 @@ export function mustBeDescribed(
   throw beyond(
     description,
     'wants every such token described. Say in the description what it is for.',
+  )
+}
+
+const RETRY_AFTER_SECONDS = 5
+
+/** Refuses to make a token that this release would refuse. Throws `unavailable`: a newer server can. */
+export function mustBeClear({ unclear }: Pick<Restraint, 'unclear'>): void {
+  if (unclear === undefined) return
+  throw new CoreError(
+    'unavailable',
+    `This server cannot make such a token. ${unclearText(unclear)} Ask one of those, or upgrade this one.`,
+    { retryAfterSeconds: RETRY_AFTER_SECONDS },
   )
 }
 

@@ -93,12 +93,13 @@ function isNamed(name: string): (rule: TokenRule) => boolean {
   return (rule) => nameKey(rule.name) === key
 }
 
-/** The policy after an edit, which is checked. Throws `invalid_input`. */
+/** The policy after an edit, which is checked. Throws `invalid_input`, `conflict` when `before` is not clear. */
 export async function mergedPolicy(
   from: Pick<Repositories, 'groups'>,
   before: Policy,
   edit: PolicyEdit,
 ): Promise<Policy> {
+  mustBeUnderstood(before)
   const after = merged(before, edit)
   if (edit.tokenRules === undefined) return after
   const tokenRules = checkRules(after.tokenRules)
@@ -109,6 +110,16 @@ export async function mergedPolicy(
     }
   }
   return { ...after, tokenRules }
+}
+
+/** Whoever changes what he has not understood takes it out. */
+function mustBeUnderstood({ tokenRules }: Policy): void {
+  const rule = tokenRules.find(({ isUnclear }) => isUnclear)
+  if (rule === undefined) return
+  throw new CoreError(
+    'conflict',
+    `Only servers of a newer release of Mintmark understand the rule "${rule.name}" of the policy. Look at the policy and change it there, or upgrade this server.`,
+  )
 }
 
 /** Refuses a policy under which its maker could not take it back with the token at hand. */

@@ -64,7 +64,7 @@ export const DEFAULT_POLICY: Policy = {
 }
 
 export interface PolicyStore {
-  /** Only what was ever changed from the defaults. */
+  /** Only what was ever changed from the defaults, as far as it is understood. */
   load(): Promise<Partial<Policy>>
   save(policy: Policy, atMs: number): Promise<void>
 }

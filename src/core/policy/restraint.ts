@@ -4,7 +4,7 @@ import { narrowed } from '../tokens/lineage.ts'
 import { type Limits, type Token, UNLIMITED } from '../tokens/token.ts'
 import type { Policy } from './policy.ts'
 import { isMetered, isPresented, type Rate } from './rule.ts'
-import { isLax, type Term, type Terms, termsFor } from './terms.ts'
+import { isLax, namedBy, type Term, type Terms, termsFor } from './terms.ts'
 
 /** A limit on how often, and whose uses count together. */
 export interface RateTerm extends Term<Rate> {
@@ -24,6 +24,8 @@ export interface Restraint {
   description: Term<true> | undefined
   /** How long before its end people want to hear of it, the longest first. */
   noticeSeconds: readonly number[]
+  /** A rule that only a newer release understands: here such tokens are refused. */
+  unclear: Term<true> | undefined
 }
 
 /** A token, or one that it was derived from, with what the policy says about such. */
@@ -154,6 +156,7 @@ function restraintFrom(own: Relative, ancestors: readonly Relative[]): Restraint
     rates: isMetered(kind) ? lineage.flatMap(ratesOf) : [],
     description: own.terms.description,
     noticeSeconds: own.terms.noticeSeconds,
+    unclear: lineage.find(({ terms }) => terms.unclear !== undefined)?.terms.unclear,
   }
   return saysNothing(restraint) ? undefined : restraint
 }
@@ -172,9 +175,10 @@ function ratesOf({ token, terms }: Relative): RateTerm[] {
   return terms.rates.map((term) => ({ ...term, key: `${token.familyId}:${term.rule}` }))
 }
 
-function saysNothing({ endMs, idleSeconds, description, ...lists }: Restraint): boolean {
+function saysNothing(restraint: Restraint): boolean {
+  const { endMs, idleSeconds, description, unclear, ...lists } = restraint
   const isEmpty = Object.values(lists).every((list) => list.length === 0)
-  return isEmpty && (endMs ?? idleSeconds ?? description) === undefined
+  return isEmpty && (endMs ?? idleSeconds ?? description ?? unclear) === undefined
 }
 
 /** The token as the policy lets it be: what may be derived from it is bound by this, not by its row. */
@@ -185,6 +189,19 @@ export function restrained(token: Token, restraint: Restraint | undefined): Toke
     limits: restrainedLimits(token.limits, restraint),
     expiresAtMs: least(token.expiresAtMs, restraint.endMs?.value),
     idleSeconds: least(token.idleSeconds, restraint.idleSeconds?.value),
+    ...heldBack(token, restraint),
+  }
+}
+
+/** What is not understood is in quarantine as far as this release is concerned, as a token by itself is. */
+function heldBack(
+  { quarantinedAtMs, quarantineReason, createdAtMs }: Token,
+  { unclear }: Restraint,
+): Partial<Token> {
+  if (unclear === undefined) return {}
+  return {
+    quarantinedAtMs: quarantinedAtMs ?? createdAtMs,
+    quarantineReason: quarantineReason ?? unclearText(unclear),
   }
 }
 
@@ -197,6 +214,11 @@ function restrainedLimits(
     ...scopes.map(({ value }) => ({ ...UNLIMITED, scopes: value })),
     ...allowedIps.map(({ value }) => ({ ...UNLIMITED, allowedIps: value })),
   ].reduce<Limits>(narrowed, limits)
+}
+
+/** Why a rule that is not understood leaves nothing of a token. */
+export function unclearText(unclear: Term<true>): string {
+  return `Only servers of a newer release of Mintmark can decide about it, because of ${namedBy(unclear)}.`
 }
 
 /** The earlier of two ends, or the shorter of two times; undefined: there is none. */

@@ -43,6 +43,8 @@ export interface TokenRule {
   rate: Rate | null
   /** How long before its end people want to hear of it, the longest first. */
   noticeSeconds: readonly number[]
+  /** Only a newer release knows all that it says; never stored. See understood.ts. */
+  isUnclear?: true
 }
 
 /** A rule that says nothing. */

@@ -28,6 +28,8 @@ export interface Terms {
   scopes: readonly Term<readonly string[]>[]
   creators: readonly Term<{ by: Exclude<Creators, 'anyone'>; groups: readonly GroupId[] }>[]
   rates: readonly Term<Rate>[]
+  /** A rule that only a newer release understands. */
+  unclear: Term<true> | undefined
   /** Longest first. */
   noticeSeconds: readonly number[]
 }
@@ -73,6 +75,7 @@ export function termsFor(policy: Policy, subject: TokenSubject): Terms {
       createdBy === 'anyone' ? null : { by: createdBy, groups: groups ?? [] },
     ),
     rates: isMetered(kind) ? terms(rules, (rule) => rule.rate) : [],
+    unclear: terms(rules, (rule) => rule.isUnclear ?? null)[0],
     noticeSeconds: [...new Set(rules.flatMap((rule) => rule.noticeSeconds))].toSorted(
       (a, b) => b - a,
     ),

@@ -30,6 +30,7 @@ function aHold(parts: {
     scopes: [],
     rates: [],
     noticeSeconds: [],
+    unclear: undefined,
   }
 }
 

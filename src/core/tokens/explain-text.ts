@@ -1,5 +1,6 @@
 import { addressTest } from '../ip.ts'
 import type { Budget } from '../policy/rate.ts'
+import { unclearText } from '../policy/restraint.ts'
 import type { Rate } from '../policy/rule.ts'
 import { namedBy, type Term } from '../policy/terms.ts'
 import { hasGroup, holdsScope, type Owner, type Rights } from '../rights.ts'
@@ -253,7 +254,10 @@ function stateFailed({ token }: Facts): string {
     : `It was replaced at ${at} by the token ${token.supersededBy}. Use that one's secret.`
 }
 
-function quarantineFailed({ token }: Facts): string {
+function quarantineFailed({ token, policy }: Facts): string {
+  if (token?.quarantinedAtMs === undefined && policy?.unclear !== undefined) {
+    return `${unclearText(policy.unclear)} Ask one of those.`
+  }
   const reason = token?.quarantineReason ? ` (${token.quarantineReason})` : ''
   return `It was quarantined at ${instant(token?.quarantinedAtMs)}${reason}. Revoke it, or release it once nobody else can have its secret.`
 }

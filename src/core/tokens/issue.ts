@@ -11,7 +11,7 @@ import type { Caller } from '../caller.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
 import type { GrantId, TokenId, UserId } from '../id.ts'
-import { beyond, mustBeCreator, mustFitPolicy } from '../policy/enforce.ts'
+import { beyond, mustBeClear, mustBeCreator, mustFitPolicy } from '../policy/enforce.ts'
 import { effectiveEndMs, restrained, restraintOf } from '../policy/restraint.ts'
 import { isCreated } from '../policy/rule.ts'
 import { type Terms, termsFor } from '../policy/terms.ts'
@@ -177,7 +177,8 @@ export interface TokenDraft {
 /**
  * Saves a token whose rights have been settled, with its audit record and change-log row. However it
  * came about, it ends no later than the policy says. Throws `beyond_policy` for what somebody asked for
- * that the rules do not let such a token have; a successor keeps what its predecessor had.
+ * that the rules do not let such a token have; a successor keeps what its predecessor had. Throws `unavailable`
+ * where only a newer release knows what the rules say.
  */
 export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft): Promise<Issued> {
   const id = draft.id ?? (deps.newId() as TokenId)
@@ -206,6 +207,7 @@ export async function saveToken(deps: Deps, tx: Repositories, draft: TokenDraft)
     parentId,
     createdAtMs,
   })
+  if (restraint !== undefined) mustBeClear(restraint)
   if (restraint !== undefined && isCreated(kind) && before === undefined) {
     mustFitPolicy({ description, limits: draft.limits }, restraint)
   }

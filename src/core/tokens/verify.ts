@@ -280,7 +280,10 @@ export function createVerifier(deps: {
     if (reason === 'idle' && store.isShared && !isFresh) return undefined
     if (reason !== undefined) usage.refuse(entry, nowMs, reason)
     if (reason === 'rate_limited') return tooOften(entry, nowMs)
-    if (reason === 'quarantined') deps.alarm.record(entry.principal.token.id, demand.ip)
+    // Not of what only a rule holds back: nobody suspects it.
+    if (reason === 'quarantined' && entry.saved.quarantinedAtMs !== undefined) {
+      deps.alarm.record(entry.principal.token.id, demand.ip)
+    }
     if (reason !== undefined) return { active: false, reason, principal: entry.principal }
     if (entry.budget?.take(nowMs) === false) return undefined
     return accept(entry, nowMs, demand.ip, demand.via ?? 'verify', agent)
