@@ -19,6 +19,9 @@ const CLIENTS = 500
  * connections; the rest is for a machine that takes its time to read five hundred requests.
  */
 const BUSY_BOUND_MS = 15_000
+/** How long the network is gone: 60 in the trial that counts. */
+const CUT_SECONDS = Number(process.env.MINTMARK_TEST_CUT_SECONDS ?? 6)
+const REVOCATIONS = CUT_SECONDS < 60 ? 20 : 100
 /** Of what needs no table: memory and probes. */
 const WATCHED_BOUND_MS = 5000
 
@@ -48,11 +51,12 @@ interface Started {
   warm(): Promise<{ id: string; secret: string }>
 }
 
-async function start(more: Record<string, string> = {}): Promise<Started> {
+/** `url`: where the database is, unless it is behind the wire. */
+async function start(more: Record<string, string> = {}, url = wire.url): Promise<Started> {
   const server = await startProcess({
     dataDir: temporaryDirectory(),
     env: {
-      MINTMARK_DATABASE_URL: wire.url,
+      MINTMARK_DATABASE_URL: url,
       MINTMARK_MASTER_KEY: 'a-master-key-for-all-the-nodes-of-the-test',
       MINTMARK_BOOTSTRAP_TOKEN: TOKEN,
       MINTMARK_NODE_LEASE: String(LEASE_SECONDS),
@@ -155,6 +159,63 @@ describe('without its database', () => {
       expect(node.server.output().split('The database is back')).toHaveLength(2)
       expect(node.server.output().split('has lost the database')).toHaveLength(2)
     },
+  )
+})
+
+describe('a server that had lost its database for a long time', () => {
+  it.each([
+    ['cut off', () => wire.cut()],
+    ['swallowed by the network', () => wire.swallow()],
+  ])(
+    '(%s) knows what was revoked meanwhile before it says yes again, and hears of revocations as ever',
+    async (what, lose) => {
+      const near = await start({}, String(database.env.MINTMARK_DATABASE_URL))
+      const far = await start()
+      const revoke = (id: string) => near.ask('POST', `/api/v1/tokens/${id}/revoke`, {})
+      const known: { id: string; secret: string }[] = []
+      for (let i = 0; i < REVOCATIONS + 2; i++) {
+        const { body } = await create(near, `known ${i}`)
+        expect((await verify(far, body.secret)).body.active).toBe(true)
+        known.push(body)
+      }
+      const [early, late, ...others] = known as [(typeof known)[0], (typeof known)[0]]
+      lose()
+      const lostMs = performance.now()
+      expect((await revoke(early.id)).status).toBe(200)
+      const leaseOverMs = performance.now() + (LEASE_SECONDS + 1) * 1000
+      while (performance.now() - lostMs < CUT_SECONDS * 1000) {
+        const { body } = await verify(far, early.secret)
+        if (performance.now() > leaseOverMs) expect(body.active).not.toBe(true)
+        await new Promise((done) => setTimeout(done, 100))
+      }
+      expect(await revoke(late.id)).toMatchObject({ status: 200 })
+      wire.heal()
+      const backMs = await until(200, async () => {
+        const answers = await Promise.all([early, late].map(({ secret }) => verify(far, secret)))
+        for (const { body } of answers) expect(body.active).not.toBe(true)
+        return answers[0] as Answer
+      })
+      expect(backMs).toBeLessThan(10_000)
+      await until(200, () => ready(far))
+      const tookMs: number[] = []
+      for (const { id, secret } of others) {
+        const beganMs = performance.now()
+        const answer = revoke(id)
+        while ((await verify(far, secret)).body.active !== false) {
+          await new Promise((done) => setTimeout(done, 5))
+        }
+        tookMs.push(performance.now() - beganMs)
+        expect((await answer).body).toMatchObject({ acknowledged: 2, nodes: 2 })
+      }
+      tookMs.sort((a, b) => a - b)
+      const at = (share: number) => Math.round(tookMs[Math.ceil(tookMs.length * share) - 1] ?? 0)
+      process.stdout.write(
+        `${what} for ${CUT_SECONDS} s: back after ${Math.round(backMs)} ms; ${tookMs.length} revocations at the other took ${at(0.5)} ms at p50, ${at(0.99)} at p99, ${at(1)} at most\n`,
+      )
+      expect(at(0.99)).toBeLessThan(1000)
+      expect(at(1)).toBeLessThan(5000)
+    },
+    (CUT_SECONDS + 120) * 1000,
   )
 })
 
