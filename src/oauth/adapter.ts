@@ -157,7 +157,7 @@ function tokenAdapter(core: Core, model: string, kind: OauthKind): Adapter {
       else await core.oauth.saveToken({ origin: currentRequest().origin, token })
     },
     async find(id) {
-      const found = await core.oauth.findToken(id, kind)
+      const found = await core.oauth.findUsableToken(id, kind)
       if (found === undefined || found.record.kind !== model) return undefined
       const { token, record } = found
       // The engine's tolerance is for the clocks of others; this one is ours.
@@ -178,7 +178,7 @@ function tokenAdapter(core: Core, model: string, kind: OauthKind): Adapter {
       }
     },
     async consume(id) {
-      const found = await core.oauth.findToken(id, kind)
+      const found = await core.oauth.findUsableToken(id, kind)
       const unit = unitOf(Provider.ctx)
       if (found === undefined || unit === undefined) {
         throw new errors.InvalidGrant(`${model} cannot be redeemed`)

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import type { UserId } from '../../src/core/id.ts'
+import type { ClientId, GrantId, TokenId, UserId } from '../../src/core/id.ts'
 import { LAX } from '../../src/core/policy/rule.ts'
-import { Secret } from '../../src/core/secret.ts'
+import { makeSecret, Secret } from '../../src/core/secret.ts'
 import { UNLIMITED } from '../../src/core/tokens/token.ts'
 import { ADMIN_PASSWORD, ORIGIN } from '../support/core.ts'
 import { newDatabase, type TestDatabase } from '../support/database.ts'
@@ -203,6 +203,44 @@ describe('a rule of the policy that only a newer release understands', () => {
     expect(await stateOf(child.secret)).toBe('active')
     await rule({ weekdays: ['mon'] })
     expect(await stateOf(child.secret)).toBe('quarantined')
+  })
+
+  it('lets no client redeem what it applies to, nor throw it away; giving it back works', async () => {
+    const secret = new Secret(makeSecret('mintmark', 'ort', randomBytes))
+    const find = () =>
+      within(database.config, masterKey, ({ core }) =>
+        core.oauth.findUsableToken(secret.reveal(), 'oauth_refresh'),
+      )
+    const id = await within(database.config, masterKey, async ({ core }) => {
+      const { id } = await core.oauth.saveToken({
+        origin: ORIGIN,
+        token: {
+          id: core.oauth.newId() as TokenId,
+          kind: 'oauth_refresh',
+          secret,
+          clientId: 'c-1' as ClientId,
+          ownerId: lived.alice,
+          grantId: 'g-1' as GrantId,
+          parentId: undefined,
+          scopes: [],
+          audience: undefined,
+          boundKey: undefined,
+          expiresAtMs: Date.now() + 3_600_000,
+          record: {},
+        },
+      })
+      return id
+    })
+    expect(await find()).toMatchObject({ token: { id } })
+    await rule({ weekdays: ['mon'], kinds: ['oauth_refresh'] })
+    await expect(find()).rejects.toMatchObject({ code: 'unavailable' })
+    await within(database.config, masterKey, async ({ core }) => {
+      const found = await core.oauth.findToken(secret.reveal(), 'oauth_refresh')
+      if (found === undefined) throw new Error('It is not found.')
+      await core.oauth.revokeForClient({ origin: ORIGIN, token: found.token })
+    })
+    await write({ tokenRules: [] })
+    expect(await find()).toBeUndefined()
   })
 
   it('or all of the policy that is not, ends everything and lets nobody in', async () => {

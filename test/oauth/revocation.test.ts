@@ -63,6 +63,23 @@ describe('revocation (bar 81)', () => {
     expect(await isActive(next.refresh_token ?? '')).toBe(false)
   })
 
+  it('of a quarantined refresh token is not undone by its release', async () => {
+    const { access, refresh } = await begun()
+    const [row] = await oauth.server.database.query(
+      `select id from token where kind = 'oauth_refresh' order by serial desc, id desc`,
+    )
+    const act = (verb: string) =>
+      oauth.server.call('POST', `/api/v1/tokens/${row?.id}/${verb}`, { body: { reason: 'odd' } })
+    expect((await act('quarantine')).body.tokens).toContain(row?.id)
+    await expect(client.refreshTokenGrant(app.config, refresh)).rejects.toMatchObject({
+      error: 'invalid_grant',
+    })
+    expect((await revoke(refresh)).status).toBe(200)
+    await act('release')
+    expect(await isActive(refresh)).toBe(false)
+    expect(await isActive(access)).toBe(false)
+  })
+
   it('of an access token kills that alone', async () => {
     const { access, refresh } = await begun()
     expect((await revoke(access)).status).toBe(200)

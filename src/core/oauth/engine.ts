@@ -14,6 +14,7 @@ import * as records from './records.ts'
 import {
   type EngineToken,
   findEngineToken,
+  findUsableToken,
   heldScopes,
   longestTtlSeconds,
   saveEngineToken,
@@ -32,6 +33,8 @@ export function oauthEngine(deps: Deps) {
 
     findToken: (secret: string, kind: Parameters<typeof findEngineToken>[2]) =>
       findEngineToken(deps, secret, kind),
+    findUsableToken: (secret: string, kind: Parameters<typeof findUsableToken>[2]) =>
+      findUsableToken(deps, secret, kind),
     saveToken: (wish: { origin: Origin; token: EngineToken }) =>
       store.transaction((tx) => saveEngineToken(deps, tx, wish)),
     exchange: (wish: Exchange) => store.transaction((tx) => exchange(deps, tx, wish)),

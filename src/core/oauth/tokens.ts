@@ -3,6 +3,7 @@ import { API_SCOPES, type Client } from '../clients/client.ts'
 import type { Deps } from '../deps.ts'
 import { CoreError } from '../errors.ts'
 import type { ClientId, GrantId, TokenId, UserId } from '../id.ts'
+import { mustBeClear } from '../policy/enforce.ts'
 import { least, type Restraint, restrained, restraintOf } from '../policy/restraint.ts'
 import { termsFor } from '../policy/terms.ts'
 import { holdsScope } from '../rights.ts'
@@ -41,6 +42,7 @@ export interface EngineToken {
 export interface FoundToken {
   token: Token
   record: Record<string, unknown>
+  unclear: Restraint['unclear']
 }
 
 const contextOf = (id: TokenId) => `token:${id}`
@@ -127,7 +129,22 @@ function ended(message: string): CoreError {
   return new CoreError('token_not_active', message)
 }
 
-/** The OAuth token of that secret, unless it was revoked or quarantined or its user disabled. Spent and expired ones are found. */
+/**
+ * The OAuth token of that secret, for whoever wants to use it: unless it was revoked or quarantined or its user
+ * disabled. Spent and expired ones are found. Throws `unavailable` where only a newer release can tell.
+ */
+export async function findUsableToken(
+  deps: Deps,
+  secret: string,
+  kind: OauthKind,
+): Promise<FoundToken | undefined> {
+  const found = await findEngineToken(deps, secret, kind)
+  // Its client would throw away what it was told is no good, and a newer server takes it.
+  if (found !== undefined) mustBeClear(found)
+  return found?.token.quarantinedAtMs === undefined ? found : undefined
+}
+
+/** The same for whoever ends it, quarantined ones included: they may be released. */
 export async function findEngineToken(
   deps: Deps,
   secret: string,
@@ -150,8 +167,6 @@ async function withRecord(deps: Deps, token: Token): Promise<FoundToken | undefi
     restraintOf(deps.policy(), deps.store, token),
   ])
   if (!owner?.active || sealed === undefined) return undefined
-  const held = heldByPolicy(token, restraint)
-  if (held.quarantinedAtMs !== undefined) return undefined
   const plain = unseal(sealed, {
     key: deps.keyring.derived('oauth'),
     context: contextOf(token.id),
@@ -159,7 +174,7 @@ async function withRecord(deps: Deps, token: Token): Promise<FoundToken | undefi
   if (plain === undefined) return undefined
   // Opens under our key, so it is what was sealed above.
   const record = JSON.parse(plain.toString()) as Record<string, unknown>
-  return { token: held, record }
+  return { token: heldByPolicy(token, restraint), record, unclear: restraint?.unclear }
 }
 
 /** The token as the policy lets it be: over, when it stood idle for too long. */
