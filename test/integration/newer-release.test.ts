@@ -183,11 +183,12 @@ describe('a rule of the policy that only a newer release understands', () => {
       expect(uses).toEqual([])
       const conflict = { code: 'conflict', message: expect.stringContaining('newer release') }
       for (const change of [
-        core.write((w) => w.updatePolicy({ caller, edit: { lockoutAttempts: 5 } })),
-        core.write((w) => w.setTokenRule({ caller, rule: { ...LAX, name: 'Weekdays only' } })),
-        core.write((w) => w.removeTokenRule({ caller, name: 'weekdays only' })),
+        () => core.write((w) => w.updatePolicy({ caller, edit: { lockoutAttempts: 5 } })),
+        () =>
+          core.write((w) => w.setTokenRule({ caller, rule: { ...LAX, name: 'Weekdays only' } })),
+        () => core.write((w) => w.removeTokenRule({ caller, name: 'weekdays only' })),
       ]) {
-        await expect(change).rejects.toMatchObject(conflict)
+        await expect(change()).rejects.toMatchObject(conflict)
       }
       await core.write((w) => w.revokeToken({ caller, id: token.id, reason: 'unclear' }))
       expect(await core.verifier.verify(token.secret)).toMatchObject({ reason: 'revoked' })
