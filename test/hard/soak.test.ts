@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { sqliteDatabase } from '../support/database.ts'
 import { inspectFiles } from '../support/inspect.ts'
 import { type SoakSample, soak } from '../support/soak-trial.ts'
@@ -28,6 +28,9 @@ const ENOUGH_CALM = 3
 const MAX_CALM_STALL_MS = 500
 const MAX_STALL_MS = 2000
 const MAX_WAL_BYTES = 64 * 2 ** 20
+
+// With what comes before and after.
+vi.setConfig({ testTimeout: (MINUTES + 15) * 60_000 })
 
 const tell = (line: string) => process.stdout.write(`${line}\n`)
 
