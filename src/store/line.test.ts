@@ -77,6 +77,17 @@ it('lets a burst wait for long', () => {
   expect(overdue).toEqual([])
 })
 
+it('begins nothing in a long line for whom an answer would come too late anyhow', () => {
+  waiting = line({ max: 9, waitMs: 2000, least: 2 }, (item) => overdue.push(item))
+  waiting.join('a', asker({ patienceMs: 400 }, 500))
+  vi.advanceTimersByTime(80)
+  waiting.join('b', asker({ patienceMs: 400 }))
+  waiting.join('c', undefined)
+  vi.advanceTimersByTime(40)
+  expect(served()).toEqual(['c', 'b'])
+  expect(overdue).toEqual(['a'])
+})
+
 it('turns away who has waited too long, also while nobody is served', () => {
   waiting.join('a', asker())
   waiting.join('A', vital())
@@ -122,6 +133,18 @@ it('where more come than can be served, serves the latest of those who are new',
   waiting.join('e', asker())
   vi.advanceTimersByTime(1100)
   expect(served()).toEqual([])
+})
+
+it('serves the latest where a line has been long for a moment, and turns nobody away for it', () => {
+  waiting = line({ max: 9, waitMs: 2000, least: 2, standingMs: 1000 }, (item) => overdue.push(item))
+  for (const item of ['a', 'b', 'c', 'd']) waiting.join(item, asker())
+  vi.advanceTimersByTime(240)
+  expect(waiting.next()).toBe('a')
+  vi.advanceTimersByTime(20)
+  expect(waiting.next()).toBe('d')
+  vi.advanceTimersByTime(600)
+  expect(served()).toEqual(['c', 'b'])
+  expect(overdue).toEqual([])
 })
 
 it('is in order again when all are served in time', () => {

@@ -2,6 +2,17 @@
 const LINE_LEAST = 8
 /** One that has been longer for so long is no burst: waiting in it does not help those who come. */
 const STANDING_MS = 1000
+/**
+ * In one that has been longer for so long the latest goes first. Nobody is turned away for it: if it was a burst, all
+ * are served in the same time. If it goes on, those who are served until the line is known to stand would all have
+ * waited for as long as that.
+ */
+const LATEST_FIRST_MS = 250
+/**
+ * So much longer a request waits in a line that is long and not known to stand: it may be a burst, but an answer
+ * that comes after a second helps nobody then, either.
+ */
+const BURST_MS = 200
 /** What is waited at most in a line that stands where nothing else is said. */
 const STANDING_WAIT_MS = 700
 /** For so long after somebody was turned away for that, there is no hope of serving all. */
@@ -73,8 +84,9 @@ const NEW = 3
 
 /**
  * A bounded line. While it stands, nobody is served whose request has waited for so long that its client has
- * gone: that would make everybody behind as late. Where this happens, more come than can be served, and
- * of those who are new the latest goes first: the others would be served too late, each of them.
+ * gone: that would make everybody behind as late. Where this happens, or a line has been long for a moment, more
+ * come than can be served, and of those who are new the latest goes first: the others would be served too late,
+ * each of them.
  * `onOverdue` is told of everybody who has waited in vain.
  */
 export function line<T>(
@@ -95,11 +107,17 @@ export function line<T>(
   }
 
   const isHopeless = (nowMs: number) => nowMs - overdueMs < HOPELESS_MS
+  /** Work for which nobody waits asks several times, each time as new: the latest would never let the first be done. */
+  const isLatestFirst = (nowMs: number) =>
+    isHopeless(nowMs) ||
+    (nowMs - longSinceMs > LATEST_FIRST_MS && ranks[NEW].at(-1)?.asker !== undefined)
   const isEmpty = () => ranks.every(({ length }) => length === 0)
+
+  const isLong = () => ranks[KNOWN].length + ranks[NEW].length >= least
 
   /** To be called whenever somebody has come or gone. */
   function measure(nowMs: number): void {
-    if (ranks[KNOWN].length + ranks[NEW].length < least) longSinceMs = Number.POSITIVE_INFINITY
+    if (!isLong()) longSinceMs = Number.POSITIVE_INFINITY
     else longSinceMs = Math.min(longSinceMs, nowMs)
   }
 
@@ -109,11 +127,14 @@ export function line<T>(
       takeWhile(ranks[rank] ?? [], ({ joinedMs }) => nowMs - joinedMs > firstWaitMs)
     }
     const isStanding = nowMs - longSinceMs > standingMs || isHopeless(nowMs)
+    const graceMs = ({ asker }: Place<T>) => {
+      if (isStanding) return 0
+      return isLong() && asker !== undefined ? BURST_MS : Number.POSITIVE_INFINITY
+    }
     for (const rank of [KNOWN, NEW]) {
       const count = takeWhile(
         ranks[rank] ?? [],
-        ({ joinedMs, sinceMs, patienceMs }) =>
-          nowMs - joinedMs > waitMs || (isStanding && nowMs - sinceMs > patienceMs),
+        (place) => nowMs - place.joinedMs > waitMs || nowMs - endOf(place) > graceMs(place),
       )
       if (count > 0) overdueMs = nowMs
     }
@@ -145,7 +166,7 @@ export function line<T>(
       ranks[VITAL].shift() ??
       ranks[BEGUN].shift() ??
       ranks[KNOWN].shift() ??
-      (isHopeless(nowMs) ? ranks[NEW].pop() : ranks[NEW].shift())
+      (isLatestFirst(nowMs) ? ranks[NEW].pop() : ranks[NEW].shift())
     )
   }
 
