@@ -10,10 +10,10 @@ const DEADLINE_MS = 1000
 /** Far more than the server needs at once, so that what it leaves undone piles up before it. */
 const CONNECTIONS = 1000
 const TOKENS = 2000
-const REVOCATIONS = 300
 /** Between two phases, so that none begins in the ruins of the last one. */
 const REST_MS = 2000
 const WATCH_MS = 100
+const REVOCATIONS_PER_SECOND = 1000 / WATCH_MS
 const RECOVERY_LOOK_MS = 100
 /** So many good rounds in a row count as recovered. */
 const GOOD_ROUNDS = 5
@@ -91,7 +91,7 @@ export async function tryOverload({
     for (const factor of factors) {
       await sleep(REST_MS)
       const rate = saturation * factor
-      const watch = await watchVital({ api, server })
+      const watch = await watchVital({ api, server, seconds })
       const result = await load({ seconds, rate, connections: CONNECTIONS })
       const { vital, rssMiB } = await watch.stop()
       const goodput = goodIn(result) / result.seconds
@@ -167,8 +167,16 @@ interface Watch {
 }
 
 /** Somebody who keeps revoking, probing and reading figures while others flood the server. */
-async function watchVital({ api, server }: { api: Rest; server: ServerProcess }): Promise<Watch> {
-  const ids = (await makeTokens(api, REVOCATIONS)).map(({ id }) => id)
+async function watchVital({
+  api,
+  server,
+  seconds,
+}: {
+  api: Rest
+  server: ServerProcess
+  seconds: number
+}): Promise<Watch> {
+  const ids = (await makeTokens(api, seconds * REVOCATIONS_PER_SECOND)).map(({ id }) => id)
   const waits = new Map<string, { ms: number[]; failed: number }>()
   let running = true
   let rssMiB = 0
