@@ -180,12 +180,14 @@ export function idempotencyStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): I
 export function lockoutStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): LockoutStore {
   return {
     async get(account) {
-      await locks.hold(`lockout:${account}`)
-      const row = await db
-        .selectFrom('lockout')
-        .select(['failures', 'locked_until_ms', 'at_ms'])
-        .where('account', '=', account)
-        .executeTakeFirst()
+      const [, row] = await Promise.all([
+        locks.hold(`lockout:${account}`),
+        db
+          .selectFrom('lockout')
+          .select(['failures', 'locked_until_ms', 'at_ms'])
+          .where('account', '=', account)
+          .executeTakeFirst(),
+      ])
       if (row === undefined) return undefined
       return {
         failures: row.failures,

@@ -23,6 +23,7 @@ import {
   tooMuch,
 } from './postgres.ts'
 import { migrateAlone } from './postgres-migration.ts'
+import { endWith, transactions } from './postgres-transaction.ts'
 import type { Schema } from './schema.ts'
 
 const MAX_ATTEMPTS = 5
@@ -61,7 +62,9 @@ export async function openPostgresEngine({
 }): Promise<Engine> {
   const { waitMs } = options
   const queueing = { asker, onTurnedAway }
-  const db: Db = new Kysely<Schema>({ dialect: pooled({ ...options, ...queueing }) })
+  const dialect = pooled({ ...options, ...queueing })
+  const db: Db = new Kysely<Schema>({ dialect })
+  const transact = transactions(db, dialect)
   try {
     const schema = await currentSchema(db)
     if (!(await isMigrated(db, schema))) await migrateAlone(options, schema)
@@ -90,8 +93,7 @@ export async function openPostgresEngine({
     const notices = muffler()
     return {
       reader: db,
-      transaction: (work) =>
-        inTurn(() => repeated(() => notices.heed(() => db.transaction().execute(work)))),
+      transaction: (work) => inTurn(() => repeated(() => notices.heed(() => transact(work)))),
       locks,
       writeJournal: (tx, journal) =>
         writeJournal(tx, journal, notices.areOff() ? undefined : changes.notice),
@@ -158,13 +160,13 @@ async function writeJournal(
     notice === undefined ? sql`null` : sql`pg_notify(${notice.channel}, ${notice.payload})`
   ).as('notified')
   if (chain.length > 0 && Math.max(chain.length, rows.length) <= ROWS_AT_ONCE) {
-    // As nearly always: one statement, because everybody waits for its answer.
+    // As nearly always: one statement, with the commit right behind it, because everybody waits for that.
     const written = tx
       .with('audited', (db) => db.insertInto('audit').values(chain))
       .with('logged', (db) => db.insertInto('change').values(rows))
     const told = sql<Record<string, unknown>>`(${insertEvents(events)})`
     const all = events.length === 0 ? written : written.with('told', () => told)
-    await all.selectNoFrom(notify).execute()
+    endWith(tx, all.selectNoFrom(notify).compile())
     return end
   }
   for (const batch of batches(chain)) await tx.insertInto('audit').values(batch).execute()

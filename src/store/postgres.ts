@@ -213,6 +213,8 @@ export function pooled(options: Connecting & { pool: number } & Queueing): Postg
   })
   const pool = new Pool({
     ...connectionOf(options),
+    // Queries are sent before those sent before them are answered; see `transactions`.
+    pipeline: true,
     max: options.pool,
     idleTimeoutMillis: KEEP_IDLE_MS,
     onConnect: prepared,
@@ -244,8 +246,8 @@ class Adapter extends PostgresAdapter {
 }
 
 /**
- * The pool as Kysely drives it: failures are translated, a connection in an unknown state is closed
- * rather than used again, and queries of one transaction go one after the other.
+ * The pool as Kysely drives it: failures are translated, and a connection in an unknown state is closed
+ * rather than used again.
  */
 function guarded(pool: Pool, begin: string, seats?: Gate): PostgresPool {
   const known = new WeakMap<PoolClient, PostgresPoolClient>()
@@ -272,9 +274,8 @@ function guarded(pool: Pool, begin: string, seats?: Gate): PostgresPool {
 
 function guardedClient(client: PoolClient, begin: string, seats?: Gate): PostgresPoolClient {
   let isBroken = false
-  let last: Promise<unknown> = Promise.resolve()
 
-  async function run(text: string, values: readonly unknown[]): Promise<unknown> {
+  async function query(text: string, values: readonly unknown[] = []): Promise<unknown> {
     // The server has rolled back; trying to would hide the reason behind an error of its own.
     if (isBroken && text === 'rollback') return { command: 'ROLLBACK', rowCount: null, rows: [] }
     try {
@@ -282,16 +283,11 @@ function guardedClient(client: PoolClient, begin: string, seats?: Gate): Postgre
         ? await client.query(begin)
         : whole(await client.query(text, [...values]))
     } catch (error) {
-      isBroken ||= isConnectionLost(error)
+      isBroken ||= text === 'rollback' || isConnectionLost(error)
       throw translated(error, { committing: text === 'commit' })
     }
   }
 
-  const query = (text: string, values: readonly unknown[] = []) => {
-    const result = last.then(() => run(text, values))
-    last = result.catch(() => undefined)
-    return result
-  }
   return {
     // Kysely passes text and values; cursors, the other way to call it, are not used.
     query: query as PostgresPoolClient['query'],

@@ -137,20 +137,33 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
     if (rows.length > 0) throw new CoreError('name_taken', NAME_TAKEN)
   }
 
+  async function inserted(token: NewToken): Promise<TokenTable> {
+    const isNumbered = token.serial === undefined && locks.shared
+    if (isNumbered && token.parentId === undefined) {
+      // Asked together: what has no parent is the same whatever the answer, and undone if that is no.
+      const [, row] = await Promise.all([mustGrowFromTheLiving(token), numbered(token)])
+      return row
+    }
+    const parentEndsAtMs = await mustGrowFromTheLiving(token)
+    if (isNumbered && parentEndsAtMs === undefined) return numbered(token)
+    const serial = token.serial ?? (await nextSerial(db, 'token'))
+    const row = toRow(token, serial, parentEndsAtMs)
+    if (parentEndsAtMs !== undefined) await mustDifferFromSiblings(token)
+    await named(insertRow(db, row))
+    return row
+  }
+
+  async function numbered(token: NewToken): Promise<TokenTable> {
+    const row = toRow(token, 0, undefined)
+    const [given] = await named(insertNumbered(db, row))
+    return { ...row, serial: given?.serial ?? null }
+  }
+
   return {
     ...tokenLists(db),
     ...tokenEndings(db, locks),
     async insert(token) {
-      const parentEndsAtMs = await mustGrowFromTheLiving(token)
-      const row = toRow(token, token.serial ?? 0, parentEndsAtMs)
-      if (token.serial === undefined && parentEndsAtMs === undefined && locks.shared) {
-        const [numbered] = await named(insertNumbered(db, row))
-        row.serial = numbered?.serial ?? null
-      } else {
-        row.serial = token.serial ?? (await nextSerial(db, 'token'))
-        if (parentEndsAtMs !== undefined) await mustDifferFromSiblings(token)
-        await named(insertRow(db, row))
-      }
+      const row = await inserted(token)
       const labels = labelsOf(token)
       if (labels.length > 0) await db.insertInto('token_label').values(labels).execute()
       return toToken(row)

@@ -185,8 +185,10 @@ export function userStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): UserStor
       return found === undefined ? undefined : toCredentials(found)
     },
     async heldCredentials(id) {
-      await locks.share(makerLock(id))
-      const found = await locks.still(live().where('id', '=', id)).executeTakeFirst()
+      const [, found] = await Promise.all([
+        locks.share(makerLock(id)),
+        locks.still(live().where('id', '=', id)).executeTakeFirst(),
+      ])
       return found === undefined ? undefined : toCredentials(found)
     },
     async setPassword(id, change) {

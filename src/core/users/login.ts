@@ -173,9 +173,11 @@ async function openSession(
       ttlSeconds: policy.sessionTtlSeconds,
       idleSeconds: policy.sessionIdleSeconds,
     })
-    const isNoted = await tx.users.recordLogin(user.id, nowMs)
-    // Last, because other attempts at the account wait for it from here on.
-    await tx.lockouts.clear(account)
+    const [isNoted] = await Promise.all([
+      tx.users.recordLogin(user.id, nowMs),
+      // Last, because other attempts at the account wait for it from here on.
+      tx.lockouts.clear(account),
+    ])
     return { session, isNoted }
   })
   if (!isNoted) deps.logins.note(session.user.id, nowMs)

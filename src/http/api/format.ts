@@ -38,14 +38,22 @@ export interface Names {
   nowMs: number
 }
 
-/** Looks up, in as few queries as possible, the names that these tokens show. */
-export async function namesFor(core: Core, tokens: readonly Token[]): Promise<Names> {
-  const ids = tokens.flatMap(({ ownerId, creatorId }) => [ownerId, creatorId])
+/** Looks up, in as few queries as possible, the names that these tokens show; the asker's own is known. */
+export async function namesFor(
+  core: Core,
+  tokens: readonly Token[],
+  asker?: Pick<User, 'id' | 'username'>,
+): Promise<Names> {
+  const ids = tokens
+    .flatMap(({ ownerId, creatorId }) => [ownerId, creatorId])
+    .filter((id) => id !== asker?.id)
   const needsGroups = tokens.some(
     ({ limits }) => limits.groups !== null && limits.groups.length > 0,
   )
+  const users = await core.usernames(ids)
+  if (asker !== undefined) users.set(asker.id, asker.username)
   return {
-    users: await core.usernames(ids),
+    users,
     groups: needsGroups ? await core.groupNames() : new Map(),
     clients: await core.clientLabels(
       tokens.flatMap(({ oauth }) => (oauth === undefined ? [] : [oauth.clientId])),

@@ -158,7 +158,8 @@ export function tokenRoutes(app: Scope, { core, config }: ApiParts): void {
       const issued = await work(w)
       return { token: issued.token, secret: issued.secret.reveal() }
     })
-    return { ...tokenOut(token, await namesFor(core, [token])), secret }
+    const names = await namesFor(core, [token], callerOf(exchange.request).principal.user)
+    return { ...tokenOut(token, names), secret }
   }
 
   app.get(
