@@ -143,7 +143,11 @@ function keepHouse(
     }, ms)
   // What each process collects, and what each is asked for.
   const own = [
-    regularly(app.core.flushUsage, USAGE_FLUSH_MS, 'Last-used times could not be written'),
+    regularly(
+      () => app.core.flushUsage(USAGE_FLUSH_MS),
+      USAGE_FLUSH_MS,
+      'Last-used times could not be written',
+    ),
     regularly(app.refreshFigures, FIGURES_MS, 'What ends when could not be counted'),
   ]
   if (!isFirst) return own

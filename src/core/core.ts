@@ -161,7 +161,8 @@ export interface Core {
   giveNotices(): Promise<number>
   /** What ends when, and how many deliveries are open; for figures that are refreshed now and then. */
   eventFigures(): Promise<EventFigures>
-  flushUsage(): Promise<void>
+  /** Writes what was collected of uses; spread over `overMs` milliseconds, or at once. */
+  flushUsage(overMs?: number): Promise<void>
   /** Deletes what retention no longer keeps, in small batches. Returns how many tokens went. */
   purge(): Promise<number>
   /** Rejects when the store cannot be read. */
@@ -200,11 +201,13 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     key: () => keyring.derived('audit'),
     now: () => clock.now(),
   })
-  const usage = usageCollector((uses) =>
-    store.transaction(async (tx) => {
-      await tx.tokens.recordUse(uses)
-      await tx.use.add(uses)
-    }),
+  const usage = usageCollector(
+    (uses) =>
+      store.transaction(async (tx) => {
+        await tx.tokens.recordUse(uses)
+        await tx.use.add(uses)
+      }),
+    clock,
   )
   const deps: webhooks.WebhookDeps = {
     sender: options.sender ?? NO_SENDER,
@@ -313,8 +316,8 @@ export async function createCore(options: CoreOptions): Promise<Core> {
       endings: await endingFigures(deps),
       deliveries: await store.webhooks.countOpen(),
     }),
-    async flushUsage() {
-      await usage.flush()
+    async flushUsage(overMs) {
+      await usage.flush(overMs)
       await alarm.flush()
       await deps.logins.flush()
     },

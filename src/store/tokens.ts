@@ -2,7 +2,7 @@ import { type Kysely, type Selectable, type SelectQueryBuilder, sql } from 'kyse
 import { CoreError } from '../core/errors.ts'
 import type { GrantId, TokenId } from '../core/id.ts'
 import { addressKey } from '../core/ip.ts'
-import type { NewToken, TokenOrigins, TokenStore } from '../core/tokens/store.ts'
+import type { NewToken, TokenOrigins, TokenStore, Usage } from '../core/tokens/store.ts'
 import { nextSerial, takeSerial } from './counter.ts'
 import { type Locks, lockKey, makerLock, NO_LOCKS } from './locks.ts'
 import { prepared } from './prepared.ts'
@@ -159,6 +159,13 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
     return { ...row, serial: given?.serial ?? null }
   }
 
+  function addSeen({ tokenId, lastUsedAtMs, lastUsedIp: ip, count, ...use }: Usage) {
+    const [via, agent] = [use.lastUsedVia ?? null, use.lastUsedAgent ?? null]
+    const seen = { tokenId, lastUsedAtMs, via, agent, count }
+    if (ip === undefined) return addUse(db, seen)
+    return addUseFrom(db, { ...seen, ip, ipKey: addressKey(ip) ?? null })
+  }
+
   return {
     ...tokenLists(db),
     ...tokenEndings(db, locks),
@@ -247,14 +254,10 @@ export function tokenStore(db: Kysely<Schema>, locks: Locks = NO_LOCKS): TokenSt
     },
     async recordUse(uses) {
       // In one order everywhere, so that two nodes do not wait for each other.
-      for (const use of uses.toSorted((a, b) => (a.tokenId < b.tokenId ? -1 : 1))) {
-        if (use.count === 0) continue
-        const { tokenId, lastUsedAtMs, lastUsedIp: ip, count } = use
-        const [via, agent] = [use.lastUsedVia ?? null, use.lastUsedAgent ?? null]
-        const seen = { tokenId, lastUsedAtMs, via, agent, count }
-        if (ip === undefined) await addUse(db, seen)
-        else await addUseFrom(db, { ...seen, ip, ipKey: addressKey(ip) ?? null })
-      }
+      const sorted = uses
+        .filter(({ count }) => count > 0)
+        .toSorted((a, b) => (a.tokenId < b.tokenId ? -1 : 1))
+      await Promise.all(sorted.map(addSeen))
     },
     async purge(endedBeforeMs, limit) {
       // A spent token of a client is kept until it expires: presented again, it must be recognised.

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts'
 import type { TokenId } from '../id.ts'
 import type { Principal } from '../rights.ts'
 import type { Usage } from './store.ts'
@@ -28,7 +29,12 @@ export interface UsageCollector {
   latest<T extends Pick<Token, 'id' | 'lastUsedAtMs' | 'lastUsedIp'>>(token: T): T
   /** Who used a token that is being rotated, as far as that is not flushed yet. */
   callersOf(tokenId: TokenId): CallerUse[]
-  flush(): Promise<void>
+  /**
+   * Writes what was collected. Spread over `overMs` milliseconds, if that is long enough: questions go on meanwhile,
+   * and who is held up for a moment now and then waits less than who is held up for all of it. Without, one that is
+   * under way makes haste, and all is written that was collected until then.
+   */
+  flush(overMs?: number): Promise<void>
 }
 
 /** What holds on to the counter of its token, so that nobody looks it up for each use. */
@@ -63,7 +69,10 @@ export interface Use extends Usage {
 }
 
 /** Tokens per transaction: one with thousands would hold up everybody who only asks. */
-const BATCH = 100
+const BATCH = 25
+/** What is spread over a while is written in so much of it, so that it is done before the next. */
+const SPREAD = 0.8
+const MAX_REST_MS = 50
 const MINUTE_MS = 60_000
 /** While nothing can be written minutes are kept apart for so long, and then run together. */
 const MAX_MINUTES = 120
@@ -74,11 +83,15 @@ const MAX_CALLERS_IN_ALL = 20_000
 const MAX_AGENT_LENGTH = 200
 
 /** `write` stores some uses, all of them or none. */
-export function usageCollector(write: (uses: Use[]) => Promise<void>): UsageCollector {
+export function usageCollector(
+  write: (uses: Use[]) => Promise<void>,
+  clock: Clock,
+): UsageCollector {
   let pending = new Map<TokenId, Use>()
   let flushing = new Map<TokenId, Use>()
   let running: Promise<void> | undefined
   let callersInAll = 0
+  let isHurried = false
 
   function useOf(counted: Counted, nowMs: number): Use {
     let use = counted.use
@@ -123,7 +136,7 @@ export function usageCollector(write: (uses: Use[]) => Promise<void>): UsageColl
     return caller
   }
 
-  async function writeAll(): Promise<void> {
+  async function writeAll(overMs: number): Promise<void> {
     if (pending.size === 0) return
     flushing = pending
     pending = new Map()
@@ -135,10 +148,13 @@ export function usageCollector(write: (uses: Use[]) => Promise<void>): UsageColl
     try {
       // Ids sort by time, and tables lie in that order: neighbours share pages that are written once for all.
       const uses = [...flushing.values()].toSorted((a, b) => (a.tokenId < b.tokenId ? -1 : 1))
+      const paceMs = (overMs * SPREAD * BATCH) / uses.length
       for (let i = 0; i < uses.length; i += BATCH) {
+        const sinceMs = clock.now()
         const batch = uses.slice(i, i + BATCH)
         await write(batch)
         for (const use of batch) letGo(use)
+        if (!isHurried && i + BATCH < uses.length) await rest(clock.now() - sinceMs, paceMs)
       }
     } catch (error) {
       for (const use of flushing.values()) giveBack(use)
@@ -222,13 +238,25 @@ export function usageCollector(write: (uses: Use[]) => Promise<void>): UsageColl
       [flushing.get(tokenId), pending.get(tokenId)].flatMap((use) => [
         ...(use?.callers?.values() ?? []),
       ]),
-    flush() {
-      running ??= writeAll().finally(() => {
+    async flush(overMs = 0) {
+      if (overMs === 0) {
+        isHurried = true
+        // What it could not write is written now, with what has come since.
+        await running?.catch(() => undefined)
+      }
+      running ??= writeAll(overMs).finally(() => {
         running = undefined
+        isHurried = false
       })
       return running
     },
   }
+}
+
+/** As long as the work at least, so that others get half of the time however much there is to write. */
+function rest(tookMs: number, paceMs: number): Promise<void> {
+  const restMs = Math.min(Math.max(paceMs - tookMs, tookMs), MAX_REST_MS)
+  return new Promise((resolve) => setTimeout(resolve, restMs))
 }
 
 function newUse(tokenId: TokenId): Use {
